@@ -1,0 +1,275 @@
+//! What a minifilter imports from the kernel proper.
+
+use super::{enter, exports, instance};
+use crate::kernel::{debug_print, irql, pool, scope, section};
+use crate::manager::{Object, find};
+use fltmgr_sys::*;
+
+const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
+const POOL_FLAG_PAGED: u64 = 0x100;
+
+fn allocate(call: &'static str, kind: POOL_TYPE, size: SIZE_T, tag: ULONG, zeroed: bool) -> PVOID {
+    let Some(machine) = scope::machine() else {
+        eprintln!("fltsim: {call} outside of a machine");
+        return std::ptr::null_mut();
+    };
+    enter(&machine, call);
+    machine
+        .pool
+        .allocate(&machine, call, kind, size, tag, zeroed) as PVOID
+}
+
+fn free(call: &'static str, memory: PVOID, tag: ULONG) {
+    let machine = scope::machine();
+    if let Some(machine) = &machine {
+        enter(machine, call);
+    }
+    pool::free(machine.as_deref(), call, memory as usize, tag);
+}
+
+/// # Safety
+/// As for `print`.
+unsafe fn print_as(call: &'static str, format: *const CHAR, arguments: *const u64) -> ULONG {
+    if let Some(machine) = scope::machine() {
+        enter(&machine, call);
+    }
+    // SAFETY: by this function's contract.
+    let message = unsafe { debug_print::format(format, arguments) };
+    debug_print::print(&message);
+    0
+}
+
+fltapi! {
+    /// What `DbgPrint` comes down to.
+    ///
+    /// # Safety
+    /// `format` is a C string, and `arguments` points to the arguments that it asks for.
+    unsafe fn print(format: *const CHAR, arguments: *const u64) -> ULONG {
+        // SAFETY: by this function's contract.
+        unsafe { print_as("DbgPrint", format, arguments) }
+    }
+
+    /// What `DbgPrintEx` comes down to.
+    ///
+    /// # Safety
+    /// As for `print`.
+    unsafe fn print_ex(format: *const CHAR, arguments: *const u64) -> ULONG {
+        // SAFETY: by this function's contract.
+        unsafe { print_as("DbgPrintEx", format, arguments) }
+    }
+}
+
+/// Prints to the kernel debugger.
+///
+/// A variadic function of this calling convention cannot be written in Rust, so this one is
+/// assembly: it stores the register arguments into the home slots that its caller left for them,
+/// where they continue into the stack arguments, and passes their address on.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "win64" fn DbgPrint(_format: *const CHAR) -> ULONG {
+    std::arch::naked_asm!(
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], r8",
+        "mov [rsp + 32], r9",
+        "lea rdx, [rsp + 16]",
+        "sub rsp, 40",
+        "call {print}",
+        "add rsp, 40",
+        "ret",
+        print = sym print,
+    )
+}
+
+/// Prints to the kernel debugger, with a component and a level, which are ignored.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "win64" fn DbgPrintEx(
+    _component: ULONG,
+    _level: ULONG,
+    _format: *const CHAR,
+) -> ULONG {
+    std::arch::naked_asm!(
+        "mov [rsp + 32], r9",
+        "mov rcx, r8",
+        "lea rdx, [rsp + 32]",
+        "sub rsp, 40",
+        "call {print}",
+        "add rsp, 40",
+        "ret",
+        print = sym print_ex,
+    )
+}
+
+/// The address of one of the printing functions by its name.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn resolve_variadic(name: &str) -> Option<usize> {
+    match name {
+        "DbgPrint" => Some(DbgPrint as *const () as usize),
+        "DbgPrintEx" => Some(DbgPrintEx as *const () as usize),
+        _ => None,
+    }
+}
+
+exports! {
+    /// The IRQL of this thread.
+    unsafe fn KeGetCurrentIrql() -> KIRQL {
+        irql::current()
+    }
+
+    /// Raises the IRQL and returns the old one.
+    unsafe fn KfRaiseIrql(level: KIRQL) -> KIRQL {
+        irql::set(level)
+    }
+
+    /// Raises the IRQL to `DISPATCH_LEVEL` and returns the old one.
+    unsafe fn KeRaiseIrqlToDpcLevel() -> KIRQL {
+        irql::set(DISPATCH_LEVEL)
+    }
+
+    /// Lowers the IRQL.
+    unsafe fn KeLowerIrql(level: KIRQL) {
+        irql::set(level);
+    }
+
+    /// Allocates pool, zeroed unless a flag says otherwise.
+    unsafe fn ExAllocatePool2(flags: u64, size: SIZE_T, tag: ULONG) -> PVOID {
+        let paged = flags & POOL_FLAG_PAGED != 0;
+        let kind = if paged { PagedPool } else { NonPagedPoolNx };
+        let zeroed = flags & POOL_FLAG_UNINITIALIZED == 0;
+        allocate("ExAllocatePool2", kind, size, tag, zeroed)
+    }
+
+    /// Allocates pool.
+    unsafe fn ExAllocatePoolWithTag(kind: POOL_TYPE, size: SIZE_T, tag: ULONG) -> PVOID {
+        allocate("ExAllocatePoolWithTag", kind, size, tag, false)
+    }
+
+    /// Frees pool.
+    unsafe fn ExFreePool(memory: PVOID) {
+        free("ExFreePool", memory, 0);
+    }
+
+    /// Frees pool and checks the tag.
+    unsafe fn ExFreePoolWithTag(memory: PVOID, tag: ULONG) {
+        free("ExFreePoolWithTag", memory, tag);
+    }
+
+    /// Allocates memory for non-cached I/O; all pool here is aligned well enough for it.
+    unsafe fn FltAllocatePoolAlignedWithTag(
+        owner: PFLT_INSTANCE,
+        kind: POOL_TYPE,
+        size: SIZE_T,
+        tag: ULONG,
+    ) -> PVOID {
+        const CALL: &str = "FltAllocatePoolAlignedWithTag";
+        let Some((machine, _)) = instance(CALL, "Instance", owner) else {
+            return std::ptr::null_mut();
+        };
+        enter(&machine, CALL);
+        machine.pool.allocate(&machine, CALL, kind, size, tag, false) as PVOID
+    }
+
+    /// Frees memory of `FltAllocatePoolAlignedWithTag`.
+    unsafe fn FltFreePoolAlignedWithTag(_owner: PFLT_INSTANCE, memory: PVOID, tag: ULONG) {
+        free("FltFreePoolAlignedWithTag", memory, tag);
+    }
+
+    /// Closes a handle of a section.
+    unsafe fn ZwClose(handle: HANDLE) -> NTSTATUS {
+        let Some(machine) = scope::machine() else {
+            return STATUS_INVALID_HANDLE;
+        };
+        enter(&machine, "ZwClose");
+        if section::close(&machine, handle) {
+            STATUS_SUCCESS
+        } else {
+            STATUS_INVALID_HANDLE
+        }
+    }
+
+    /// Maps all of a section.
+    unsafe fn MmMapViewInSystemSpace(
+        object: PVOID,
+        base: *mut PVOID,
+        size: *mut SIZE_T,
+    ) -> NTSTATUS {
+        const CALL: &str = "MmMapViewInSystemSpace";
+        let found = find(object as usize);
+        if let Some(machine) = found.as_ref().and_then(Object::machine) {
+            enter(&machine, CALL);
+        }
+        let Some(Object::Section(section)) = found else {
+            super::bad_pointer(CALL, "Section", object as usize, "section");
+            return STATUS_INVALID_PARAMETER;
+        };
+        let (address, length) = section::map(&section, CALL);
+        // SAFETY: the caller passes places for the address and the size.
+        unsafe { base.write(address as PVOID) };
+        // SAFETY: as above.
+        unsafe { size.write(length as SIZE_T) };
+        STATUS_SUCCESS
+    }
+
+    /// Unmaps a view of a section.
+    unsafe fn MmUnmapViewInSystemSpace(base: PVOID) -> NTSTATUS {
+        const CALL: &str = "MmUnmapViewInSystemSpace";
+        let Some(machine) = scope::machine() else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        if section::unmap(&machine, base as usize) {
+            STATUS_SUCCESS
+        } else {
+            super::bad_pointer(CALL, "MappedBase", base as usize, "view of a section");
+            STATUS_INVALID_PARAMETER
+        }
+    }
+
+    /// Adds a reference to a file object or a section and returns how many there are, or rather
+    /// that there are some.
+    unsafe fn ObfReferenceObject(object: PVOID) -> isize {
+        const CALL: &str = "ObfReferenceObject";
+        let found = find(object as usize);
+        if let Some(machine) = found.as_ref().and_then(Object::machine) {
+            enter(&machine, CALL);
+        }
+        match found {
+            Some(Object::File(file)) if file.reference() => 1,
+            Some(Object::Section(section)) => {
+                section::reference(&section, CALL);
+                1
+            }
+            _ => {
+                super::bad_pointer(CALL, "Object", object as usize, "kernel object");
+                0
+            }
+        }
+    }
+
+    /// Gives a reference on a file object, a section or a device object back. References on device
+    /// objects are not counted.
+    unsafe fn ObfDereferenceObject(object: PVOID) -> isize {
+        const CALL: &str = "ObfDereferenceObject";
+        let found = find(object as usize);
+        let machine = found.as_ref().and_then(Object::machine).or_else(scope::machine);
+        let Some(machine) = machine else {
+            super::bad_pointer(CALL, "Object", object as usize, "kernel object");
+            return 0;
+        };
+        enter(&machine, CALL);
+        let released = match found {
+            Some(Object::File(file)) => crate::io::dereference(&machine, &file),
+            Some(Object::Section(section)) => section::dereference(&section),
+            _ => {
+                let volumes = machine.volumes.read();
+                volumes.iter().any(|volume| volume.device().cast() == object)
+            }
+        };
+        if !released {
+            super::bad_pointer(CALL, "Object", object as usize, "referenced kernel object");
+        }
+        0
+    }
+}

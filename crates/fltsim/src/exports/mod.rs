@@ -1,0 +1,175 @@
+//! One function for every export of the simulated kernel.
+//!
+//! Every function begins by naming itself to [`enter`], which counts the call and checks the IRQL,
+//! and by looking its object arguments up: no pointer of a driver is followed before it is known
+//! what it points at.
+
+#![allow(
+    non_snake_case,
+    clippy::too_many_arguments,
+    clippy::similar_names,
+    reason = "names and parameters are those of the C headers"
+)]
+
+mod context;
+mod data_scan;
+mod file;
+mod instance;
+mod kernel;
+mod lock;
+mod name;
+mod object;
+mod operation;
+mod registration;
+mod transaction;
+mod volume;
+mod work_item;
+
+use crate::io::FileObject;
+use crate::kernel::irql;
+use crate::kernel::scope;
+use crate::machine::Inner;
+use crate::manager::{Filter, Instance, Object, Transaction, Volume, find};
+use crate::verifier::{Rule, irql_table};
+use fltmgr_sys::*;
+use std::sync::Arc;
+
+/// Defines exports, and `resolve`, which finds them by name for a loaded image.
+macro_rules! exports {
+    ($(
+        $(#[$meta:meta])*
+        unsafe fn $name:ident($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    )*) => {
+        fltmgr_sys::fltapi! {
+            $(
+                $(#[$meta])*
+                #[unsafe(no_mangle)]
+                pub(crate) unsafe fn $name($($arg: $ty),*) $(-> $ret)? $body
+            )*
+        }
+
+        /// The address of one of these functions by its name.
+        pub(super) fn resolve(name: &str) -> Option<usize> {
+            match name {
+                $(stringify!($name) => Some($name as *const () as usize),)*
+                _ => None,
+            }
+        }
+    };
+}
+pub(crate) use exports;
+
+/// The address of an export, for binding the imports of a loaded image.
+#[must_use]
+pub fn resolve(name: &str) -> Option<usize> {
+    let rooms = [
+        context::resolve,
+        data_scan::resolve,
+        file::resolve,
+        instance::resolve,
+        kernel::resolve,
+        #[cfg(target_arch = "x86_64")]
+        kernel::resolve_variadic,
+        lock::resolve,
+        name::resolve,
+        object::resolve,
+        operation::resolve,
+        registration::resolve,
+        transaction::resolve,
+        volume::resolve,
+        work_item::resolve,
+    ];
+    rooms.iter().find_map(|room| room(name))
+}
+
+/// Counts a call and checks the IRQL (V6) against the one table.
+pub(crate) fn enter(machine: &Inner, call: &'static str) {
+    enter_below(machine, call, None);
+}
+
+/// As [`enter`], with another limit than the table's if a policy says so.
+pub(crate) fn enter_below(machine: &Inner, call: &'static str, limit: Option<KIRQL>) {
+    let Some(index) = irql_table::position(call) else {
+        return;
+    };
+    machine.counters.call(index);
+    let limit = limit.unwrap_or(irql_table::EXPORTS[index].1);
+    let level = irql::current();
+    if level > limit {
+        let text = format!("{call} was called at IRQL {level}; its maximum is {limit}");
+        let dispatch_post = level >= DISPATCH_LEVEL
+            && matches!(scope::callback(), Some(scope::Callback::Post(_)))
+            && is_context_access(call);
+        let rule = if dispatch_post { Rule::V12 } else { Rule::V6 };
+        machine.verifier.violation(rule, call, text);
+    }
+}
+
+/// Get, set or delete of a context.
+fn is_context_access(call: &str) -> bool {
+    let verb = ["FltGet", "FltSet", "FltDelete"]
+        .iter()
+        .any(|verb| call.starts_with(verb));
+    verb && call.contains("Context")
+}
+
+/// Says that an argument is not what it should be.
+fn bad_pointer(call: &'static str, argument: &str, address: usize, wanted: &str) {
+    let found = find(address);
+    let machine = found
+        .as_ref()
+        .and_then(Object::machine)
+        .or_else(scope::machine);
+    let what = found.map_or("nothing known", |object| object.name());
+    let text = format!("{argument} is {address:#x}: {what}, not a {wanted}");
+    match machine {
+        Some(machine) => machine.verifier.violation(Rule::V0, call, text),
+        // Nobody to report to; silence would be worse.
+        None => eprintln!("fltsim: {call}: {text}"),
+    }
+}
+
+macro_rules! lookup {
+    ($($(#[$meta:meta])* $name:ident: $pointer:ty => $variant:ident($ty:ty), $wanted:literal;)*) => {$(
+        $(#[$meta])*
+        pub(crate) fn $name(
+            call: &'static str,
+            argument: &str,
+            pointer: $pointer,
+        ) -> Option<(Arc<Inner>, Arc<$ty>)> {
+            let address = pointer as usize;
+            if let Some(Object::$variant(object)) = find(address) {
+                let machine = Object::$variant(Arc::clone(&object)).machine()?;
+                return Some((machine, object));
+            }
+            bad_pointer(call, argument, address, $wanted);
+            None
+        }
+    )*};
+}
+
+lookup! {
+    /// A filter that a driver names, and its machine.
+    filter: PFLT_FILTER => Filter(Filter), "filter";
+    /// A volume that a driver names, and its machine.
+    volume: PFLT_VOLUME => Volume(Volume), "volume";
+    /// An instance that a driver names, and its machine.
+    instance: PFLT_INSTANCE => Instance(Instance), "instance";
+    /// A file object that a driver names, and its machine.
+    file_object: PFILE_OBJECT => File(FileObject), "file object";
+    /// A transaction that a driver names, and its machine.
+    transaction: PKTRANSACTION => Transaction(Transaction), "transaction";
+    /// A driver object, and its machine.
+    driver: PDRIVER_OBJECT => Driver(crate::kernel::registry::DriverRecord), "driver object";
+}
+
+/// Writes an out-parameter that may be null.
+///
+/// # Safety
+/// `target` is null or may be written to.
+pub(crate) unsafe fn write<T>(target: *mut T, value: T) {
+    if !target.is_null() {
+        // SAFETY: not null, so it may be written to by this function's contract.
+        unsafe { target.write(value) };
+    }
+}

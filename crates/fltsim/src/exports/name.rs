@@ -1,0 +1,256 @@
+//! File name information.
+
+use super::operation::operation;
+use super::{bad_pointer, enter, exports, file_object, instance, write};
+use crate::io::{FileObject, Operation};
+use crate::kernel::{scope, string};
+use crate::manager::name::{self, NameInformation, Parts};
+use crate::manager::{Filter, Volume};
+use crate::verifier::{NAME_OVER_RELEASE, Rule};
+use fltmgr_sys::*;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+exports! {
+    /// The name of the file that an operation is about; the caller owns a reference.
+    unsafe fn FltGetFileNameInformation(
+        CallbackData: PFLT_CALLBACK_DATA,
+        NameOptions: ULONG,
+        Information: *mut PFLT_FILE_NAME_INFORMATION,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltGetFileNameInformation";
+        let Some(operation) = operation(CALL, CallbackData) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        let result = of_operation(&operation, NameOptions, CALL);
+        // SAFETY: the caller passes a place for the result.
+        unsafe { give(Information, result) }
+    }
+
+    /// The name of a file object; the caller owns a reference.
+    unsafe fn FltGetFileNameInformationUnsafe(
+        FileObject: PFILE_OBJECT,
+        Instance: PFLT_INSTANCE,
+        NameOptions: ULONG,
+        Information: *mut PFLT_FILE_NAME_INFORMATION,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltGetFileNameInformationUnsafe";
+        let Some((machine, file)) = file_object(CALL, "FileObject", FileObject) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        let result = match instance(CALL, "Instance", Instance) {
+            None => Err(STATUS_INVALID_PARAMETER),
+            Some((_, instance)) => of_file(&instance.filter, &file, NameOptions, CALL),
+        };
+        // SAFETY: the caller passes a place for the result.
+        unsafe { give(Information, result) }
+    }
+
+    /// Adds a reference to name information.
+    unsafe fn FltReferenceFileNameInformation(Information: PFLT_FILE_NAME_INFORMATION) {
+        const CALL: &str = "FltReferenceFileNameInformation";
+        if let Some(information) = lookup(CALL, Information)
+            && !information.reference(CALL)
+        {
+            over_release(&information, CALL);
+        }
+    }
+
+    /// Releases a reference to name information.
+    unsafe fn FltReleaseFileNameInformation(Information: PFLT_FILE_NAME_INFORMATION) {
+        const CALL: &str = "FltReleaseFileNameInformation";
+        if let Some(information) = lookup(CALL, Information)
+            && !information.release()
+        {
+            over_release(&information, CALL);
+        }
+    }
+
+    /// Fills in the parts of name information.
+    unsafe fn FltParseFileNameInformation(
+        Information: PFLT_FILE_NAME_INFORMATION,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltParseFileNameInformation";
+        let Some(information) = lookup(CALL, Information) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        information.parse();
+        STATUS_SUCCESS
+    }
+
+    /// Splits a file name into its parts, which lie in its buffer.
+    unsafe fn FltParseFileName(
+        FileName: PCUNICODE_STRING,
+        Extension: PUNICODE_STRING,
+        Stream: PUNICODE_STRING,
+        FinalComponent: PUNICODE_STRING,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltParseFileName";
+        if let Some(machine) = scope::machine() {
+            enter(&machine, CALL);
+        }
+        // SAFETY: the caller passes a string.
+        let Some(text) = (unsafe { string::read(FileName) }) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        // SAFETY: not null, and a string by the caller's promise.
+        let first = unsafe { (*FileName).Buffer };
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let parts = Parts::of(&units);
+        for (target, range) in [
+            (Extension, parts.extension),
+            (Stream, parts.stream),
+            (FinalComponent, parts.last),
+        ] {
+            // SAFETY: the caller passes null or a place for the result.
+            unsafe { write(target, name::string(first, range)) };
+        }
+        STATUS_SUCCESS
+    }
+
+    /// The new name of a rename or hard link; the caller owns a reference.
+    unsafe fn FltGetDestinationFileNameInformation(
+        Instance: PFLT_INSTANCE,
+        FileObject: PFILE_OBJECT,
+        RootDirectory: HANDLE,
+        FileName: *mut WCHAR,
+        FileNameLength: ULONG,
+        NameOptions: ULONG,
+        RetFileNameInformation: *mut PFLT_FILE_NAME_INFORMATION,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltGetDestinationFileNameInformation";
+        let Some((machine, instance)) = instance(CALL, "Instance", Instance) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        let Some((_, file)) = file_object(CALL, "FileObject", FileObject) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        // SAFETY: the caller passes that many bytes of a name.
+        let text = unsafe { string::read_units(FileName, FileNameLength as usize / 2) };
+        let result = if RootDirectory.is_null() {
+            destination(&file, &text).map(|path| {
+                let format = NameOptions & 0xFF;
+                NameInformation::new(&instance.filter, file.volume(), &path, format, CALL)
+            })
+        } else {
+            // A root directory is a handle, and handles of drivers are not modelled here.
+            Err(STATUS_NOT_SUPPORTED)
+        };
+        // SAFETY: the caller passes a place for the result.
+        unsafe { give(RetFileNameInformation, result) }
+    }
+
+    /// Whether a file object is a directory.
+    unsafe fn FltIsDirectory(
+        FileObject: PFILE_OBJECT,
+        Instance: PFLT_INSTANCE,
+        IsDirectory: *mut BOOLEAN,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltIsDirectory";
+        let Some((machine, file)) = file_object(CALL, "FileObject", FileObject) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        if instance(CALL, "Instance", Instance).is_none() || file.identity().is_none() {
+            return STATUS_INVALID_PARAMETER;
+        }
+        // SAFETY: the caller passes a place for the result.
+        unsafe { write(IsDirectory, BOOLEAN::from(file.is_directory())) };
+        STATUS_SUCCESS
+    }
+}
+
+/// # Safety
+/// `target` is null or may be written to.
+unsafe fn give(
+    target: *mut PFLT_FILE_NAME_INFORMATION,
+    result: Result<Arc<NameInformation>, NTSTATUS>,
+) -> NTSTATUS {
+    let (pointer, status) = match result {
+        Ok(information) => (information.pointer(), STATUS_SUCCESS),
+        Err(status) => (null_mut(), status),
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { write(target, pointer) };
+    status
+}
+
+fn of_operation(
+    operation: &Arc<Operation>,
+    options: ULONG,
+    call: &'static str,
+) -> Result<Arc<NameInformation>, NTSTATUS> {
+    let layer = operation.current_layer();
+    // Asking the file system could deadlock in the paging path, and after a close there is nothing
+    // left to ask about.
+    let Some(layer) = layer.filter(|_| !operation.is_paging() && !operation.draining) else {
+        return Err(STATUS_FLT_INVALID_NAME_REQUEST);
+    };
+    let filter = &operation.layers[layer].instance.filter;
+    of_file(filter, &operation.file, options, call)
+}
+
+fn of_file(
+    filter: &Arc<Filter>,
+    file: &FileObject,
+    options: ULONG,
+    call: &'static str,
+) -> Result<Arc<NameInformation>, NTSTATUS> {
+    let path = name::path_of(file, options)?;
+    let volume: &Arc<Volume> = file.volume();
+    Ok(NameInformation::new(
+        filter,
+        volume,
+        &path,
+        options & 0xFF,
+        call,
+    ))
+}
+
+/// Where a rename leads: a path from the root of the volume, or a name beside the file.
+fn destination(file: &FileObject, to: &str) -> Result<String, NTSTATUS> {
+    let volume = &file.volume().name;
+    let to = to.strip_prefix("\\??").unwrap_or(to);
+    let to = to.strip_prefix(volume.as_str()).unwrap_or(to);
+    if to.starts_with('\\') {
+        return Ok(name::tidy(to));
+    }
+    let source = name::path_of(file, FLT_FILE_NAME_NORMALIZED)?;
+    let parent = source
+        .rfind('\\')
+        .map_or("", |position| &source[..position]);
+    Ok(format!("{parent}\\{to}"))
+}
+
+fn lookup(
+    call: &'static str,
+    information: PFLT_FILE_NAME_INFORMATION,
+) -> Option<Arc<NameInformation>> {
+    let Some(found) = name::find(information) else {
+        let address = information as usize;
+        bad_pointer(
+            call,
+            "FileNameInformation",
+            address,
+            "file name information",
+        );
+        return None;
+    };
+    if let Some(machine) = found.filter.machine.upgrade() {
+        enter(&machine, call);
+    }
+    Some(found)
+}
+
+fn over_release(information: &NameInformation, call: &'static str) {
+    if let Some(machine) = information.filter.machine.upgrade() {
+        machine.verifier.bugcheck(
+            Rule::V20,
+            [NAME_OVER_RELEASE, 0, information.pointer() as u64, 0],
+            call,
+            "file name information was used after its last reference was released",
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! The file system's part of an operation: from a parameter block to the file system driver.
+
+use super::file_object::{FileObject, Purpose};
+use super::life;
+use super::operation::Operation;
+use crate::filesystem::{Authority, CreateRequest, OpenId};
+use crate::kernel::string;
+use crate::manager::{self, Object};
+use fltmgr_sys::*;
+use std::sync::Arc;
+
+/// What the file system completes an operation with.
+type Completed = Result<usize, NTSTATUS>;
+
+/// Lets the file system act on the parameters as the lowest filter left them.
+pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
+    let file = target(operation);
+    let mut overflow = None;
+    let result = match operation.major {
+        IRP_MJ_CREATE => create(operation, &file),
+        IRP_MJ_CLEANUP => Ok(life::cleanup_in_file_system(&file)),
+        IRP_MJ_CLOSE => Ok(life::close_in_file_system(&operation.machine, &file)),
+        IRP_MJ_NETWORK_QUERY_OPEN => query_open(operation, &file),
+        major => match open_of(&file) {
+            Err(status) => Err(status),
+            Ok(open) => match major {
+                IRP_MJ_READ => read(operation, &file, open),
+                IRP_MJ_WRITE => write(operation, &file, open),
+                IRP_MJ_QUERY_INFORMATION => {
+                    query_information(operation, &file, open, &mut overflow)
+                }
+                IRP_MJ_SET_INFORMATION => set_information(operation, &file, open),
+                IRP_MJ_DIRECTORY_CONTROL => query_directory(operation, &file, open, &mut overflow),
+                IRP_MJ_QUERY_VOLUME_INFORMATION => {
+                    query_volume_information(operation, &file, &mut overflow)
+                }
+                IRP_MJ_FLUSH_BUFFERS => file.volume().io.file_system.flush(open).map(|()| 0),
+                _ => Err(STATUS_INVALID_DEVICE_REQUEST),
+            },
+        },
+    };
+    match result {
+        Ok(information) => (STATUS_SUCCESS, information),
+        // A warning: the buffer is filled, as far as it goes.
+        Err(STATUS_BUFFER_OVERFLOW) => (STATUS_BUFFER_OVERFLOW, overflow.unwrap_or(0)),
+        Err(status) => (status, 0),
+    }
+}
+
+/// The file object that the operation is about; a filter may have put another one in its place.
+fn target(operation: &Operation) -> Arc<FileObject> {
+    let pointer = operation.iopb().load().TargetFileObject;
+    if pointer != operation.file.pointer()
+        && let Some(Object::File(file)) = manager::find(pointer as usize)
+    {
+        return file;
+    }
+    operation.file.clone()
+}
+
+fn open_of(file: &FileObject) -> Result<OpenId, NTSTATUS> {
+    file.identity()
+        .map(|identity| identity.open)
+        .ok_or(STATUS_FILE_CLOSED)
+}
+
+fn authority(operation: &Operation) -> Authority {
+    if operation.kernel || operation.is_paging() {
+        Authority::Kernel
+    } else {
+        Authority::Handle
+    }
+}
+
+fn quad(value: LARGE_INTEGER) -> i64 {
+    // SAFETY: every bit pattern of the union is an integer.
+    unsafe { value.QuadPart }
+}
+
+/// The buffer of an operation.
+///
+/// # Safety
+/// `buffer` has `length` bytes that nobody else uses while the slice lives, or one of them is 0.
+unsafe fn buffer<'a>(buffer: PVOID, length: ULONG) -> &'a mut [u8] {
+    if buffer.is_null() || length == 0 {
+        return &mut [];
+    }
+    // SAFETY: not null, and as long as the caller says.
+    unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), length as usize) }
+}
+
+fn create(operation: &Operation, file: &Arc<FileObject>) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is a create, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.Create };
+    let access = operation.desired_access();
+    let request = CreateRequest {
+        path: file.path(),
+        desired_access: access,
+        disposition: parameters.Options >> 24,
+        options: parameters.Options & 0x00FF_FFFF,
+        share: parameters.ShareAccess,
+        attributes: u32::from(parameters.FileAttributes),
+        paging_file: file.purpose() == Purpose::PagingFile,
+        transaction: file.file_system_transaction()?,
+        by_id: None,
+    };
+    let file_system = &file.volume().io.file_system;
+    let opened = file_system.create(&request)?;
+    let granted = file_system.granted_access(opened.open).unwrap_or(access);
+    file.opened(&opened, granted, u32::from(parameters.ShareAccess));
+    Ok(opened.information)
+}
+
+fn query_open(operation: &Operation, file: &FileObject) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is a query-open, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.NetworkQueryOpen };
+    let file_system = &file.volume().io.file_system;
+    let information = file_system.network_open_information(file.path())?;
+    let target: *mut FILE_NETWORK_OPEN_INFORMATION = parameters.NetworkInformation.cast();
+    if target.is_null() {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    // SAFETY: not null, and by the operation's contract a writable structure of this type.
+    unsafe { target.write_unaligned(information) };
+    Ok(size_of::<FILE_NETWORK_OPEN_INFORMATION>())
+}
+
+fn read(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is a read, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.Read };
+    // SAFETY: the issuer, or the filter that swapped the buffer, keeps it until completion.
+    let data = unsafe { buffer(parameters.ReadBuffer, parameters.Length) };
+    let offset = quad(parameters.ByteOffset);
+    let file_system = &file.volume().io.file_system;
+    let read = file_system.read_as(open, offset.cast_unsigned(), data, authority(operation))?;
+    advance(operation, file, offset, read);
+    Ok(read)
+}
+
+fn write(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is a write, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.Write };
+    // SAFETY: the issuer, or the filter that swapped the buffer, keeps it until completion.
+    let data = unsafe { buffer(parameters.WriteBuffer, parameters.Length) };
+    let offset = quad(parameters.ByteOffset);
+    let file_system = &file.volume().io.file_system;
+    let written = file_system.write_as(open, offset.cast_unsigned(), data, authority(operation))?;
+    advance(operation, file, offset, written);
+    Ok(written)
+}
+
+/// Moves the position of a file object for synchronous I/O.
+fn advance(operation: &Operation, file: &FileObject, offset: i64, count: usize) {
+    if file.is_synchronous() && !operation.is_paging() && offset >= 0 {
+        let count = i64::try_from(count).unwrap_or(0);
+        file.set_position(offset.saturating_add(count));
+    }
+}
+
+fn query_information(
+    operation: &Operation,
+    file: &FileObject,
+    open: OpenId,
+    overflow: &mut Option<usize>,
+) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is such a query, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.QueryFileInformation };
+    // SAFETY: the issuer keeps the buffer until completion.
+    let data = unsafe { buffer(parameters.InfoBuffer, parameters.Length) };
+    *overflow = Some(data.len());
+    let file_system = &file.volume().io.file_system;
+    file_system.query_information_as(
+        open,
+        parameters.FileInformationClass,
+        data,
+        authority(operation),
+    )
+}
+
+fn set_information(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is such a request, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.SetFileInformation };
+    // SAFETY: the issuer keeps the buffer until completion.
+    let data = unsafe { buffer(parameters.InfoBuffer, parameters.Length) };
+    let file_system = &file.volume().io.file_system;
+    file_system.set_information_as(
+        open,
+        parameters.FileInformationClass,
+        data,
+        None,
+        authority(operation),
+    )?;
+    Ok(0)
+}
+
+fn query_directory(
+    operation: &Operation,
+    file: &FileObject,
+    open: OpenId,
+    overflow: &mut Option<usize>,
+) -> Completed {
+    let iopb = operation.iopb().load();
+    if iopb.MinorFunction != IRP_MN_QUERY_DIRECTORY {
+        return Err(STATUS_INVALID_DEVICE_REQUEST);
+    }
+    // SAFETY: this is such a query, and whoever changed its parameters kept to their layout.
+    let control = unsafe { iopb.Parameters.DirectoryControl };
+    // SAFETY: the minor function code says which member it is.
+    let parameters = unsafe { control.QueryDirectory };
+    // SAFETY: the issuer keeps the buffer until completion.
+    let data = unsafe { buffer(parameters.DirectoryBuffer, parameters.Length) };
+    *overflow = Some(data.len());
+    // SAFETY: null, or a string that the issuer keeps until completion.
+    let pattern = unsafe { string::read(parameters.FileName) };
+    let file_system = &file.volume().io.file_system;
+    file_system.query_directory(
+        open,
+        parameters.FileInformationClass,
+        pattern.as_deref(),
+        iopb.OperationFlags & SL_RESTART_SCAN != 0,
+        iopb.OperationFlags & SL_RETURN_SINGLE_ENTRY != 0,
+        data,
+    )
+}
+
+fn query_volume_information(
+    operation: &Operation,
+    file: &FileObject,
+    overflow: &mut Option<usize>,
+) -> Completed {
+    let iopb = operation.iopb().load();
+    // SAFETY: this is such a query, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { iopb.Parameters.QueryVolumeInformation };
+    // SAFETY: the issuer keeps the buffer until completion.
+    let data = unsafe { buffer(parameters.VolumeBuffer, parameters.Length) };
+    *overflow = Some(data.len());
+    let file_system = &file.volume().io.file_system;
+    file_system.query_volume_information(parameters.FsInformationClass, data)
+}

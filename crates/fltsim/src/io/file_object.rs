@@ -1,0 +1,401 @@
+//! File objects: one per open, from create to the last `IRP_MJ_CLOSE`.
+
+use super::driver_memory::DriverMemory;
+use crate::filesystem::{Authority, FileContexts, FileId, OpenId, Opened, StreamId, TransactionId};
+use crate::machine::Inner;
+use crate::manager::context::ContextKind;
+use crate::manager::{Object, Transaction, Volume, publish};
+use fltmgr_sys::*;
+use parking_lot::Mutex;
+use std::ptr::null_mut;
+use std::sync::{Arc, Weak};
+
+/// What a file object is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Ordinary use.
+    File,
+    /// A paging file: it has no contexts below the instance.
+    PagingFile,
+    /// `IRP_MJ_NETWORK_QUERY_OPEN`: it never becomes open.
+    QueryOpen,
+}
+
+/// Where a file object is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilePhase {
+    /// Before the file system has opened it, or if it never does.
+    Unopened,
+    /// From there to the end of `IRP_MJ_CLOSE` in the file system.
+    Open,
+    /// Afterwards.
+    Closed,
+}
+
+/// Why a file object has no contexts of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsupported {
+    /// Before the file system has opened it: the file is not determined.
+    Unopened,
+    /// After `IRP_MJ_CLOSE`: the file system's structures are gone.
+    Closed,
+    /// Paging files have none.
+    PagingFile,
+    /// `IRP_MJ_NETWORK_QUERY_OPEN` opens nothing.
+    QueryOpen,
+    /// The file system has none.
+    FileSystem,
+}
+
+impl Unsupported {
+    /// Whether asking is an error of the driver and not only in vain.
+    pub(crate) const fn is_misuse(self) -> bool {
+        matches!(self, Self::Unopened | Self::Closed)
+    }
+
+    /// The reason, for a report.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Unopened => "the file object is not open (pre-create, or a failed create)",
+            Self::Closed => "the file object has been closed (post-close)",
+            Self::PagingFile => "the file is a paging file",
+            Self::QueryOpen => "the file object belongs to IRP_MJ_NETWORK_QUERY_OPEN",
+            Self::FileSystem => "the file system does not support this kind of context",
+        }
+    }
+}
+
+/// What the file system knows an open file object by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) open: OpenId,
+    pub(crate) stream: StreamId,
+    pub(crate) file: FileId,
+    pub(crate) directory: bool,
+}
+
+struct State {
+    phase: FilePhase,
+    identity: Option<Identity>,
+    /// Handles and kernel references together; the last one to go sends `IRP_MJ_CLOSE`.
+    references: u64,
+}
+
+/// One file object.
+///
+/// # Invariants
+/// The kernel structure is the first field, so the object's address is the `PFILE_OBJECT`. The
+/// name that it points to is never changed after it was made.
+#[repr(C)]
+pub(crate) struct FileObject {
+    object: DriverMemory<FILE_OBJECT>,
+    machine: Weak<Inner>,
+    volume: Arc<Volume>,
+    id: u64,
+    path: String,
+    purpose: Purpose,
+    requestor: KPROCESSOR_MODE,
+    transaction: Option<Arc<Transaction>>,
+    _related: Option<Arc<FileObject>>,
+    _name: Box<[u16]>,
+    _sections: Box<DriverMemory<SECTION_OBJECT_POINTERS>>,
+    state: Mutex<State>,
+}
+
+/// How a file object comes about.
+pub(crate) struct Birth {
+    pub(crate) id: u64,
+    pub(crate) path: String,
+    pub(crate) purpose: Purpose,
+    pub(crate) requestor: KPROCESSOR_MODE,
+    pub(crate) transaction: Option<Arc<Transaction>>,
+    pub(crate) related: Option<Arc<FileObject>>,
+    pub(crate) flags: ULONG,
+}
+
+impl FileObject {
+    /// Makes a file object, with one reference, and makes it known to the exports.
+    pub(crate) fn new(volume: &Arc<Volume>, birth: Birth) -> Arc<Self> {
+        let mut name: Box<[u16]> = birth.path.encode_utf16().collect();
+        let bytes = u16::try_from(name.len() * 2).unwrap_or(u16::MAX - 1);
+        let sections = Box::new(DriverMemory::new(SECTION_OBJECT_POINTERS {
+            DataSectionObject: null_mut(),
+            SharedCacheMap: null_mut(),
+            ImageSectionObject: null_mut(),
+        }));
+        // SAFETY: a file object is integers, nullable pointers and unions of those; all-zero is a
+        // valid one.
+        let mut object: FILE_OBJECT = unsafe { std::mem::zeroed() };
+        object.Type = 5;
+        object.Size = i16::try_from(size_of::<FILE_OBJECT>()).unwrap_or(i16::MAX);
+        object.Flags = birth.flags;
+        object.FileName = UNICODE_STRING {
+            Length: bytes,
+            MaximumLength: bytes,
+            Buffer: name.as_mut_ptr(),
+        };
+        object.RelatedFileObject = birth
+            .related
+            .as_ref()
+            .map_or(null_mut(), |related| related.pointer());
+        object.SectionObjectPointer = sections.pointer();
+        object.DeviceObject = volume.device();
+        let file = Arc::new(Self {
+            object: DriverMemory::new(object),
+            machine: volume.machine.clone(),
+            volume: volume.clone(),
+            id: birth.id,
+            path: birth.path,
+            purpose: birth.purpose,
+            requestor: birth.requestor,
+            transaction: birth.transaction,
+            _related: birth.related,
+            _name: name,
+            _sections: sections,
+            state: Mutex::new(State {
+                phase: FilePhase::Unopened,
+                identity: None,
+                references: 1,
+            }),
+        });
+        if let Some(machine) = volume.machine.upgrade() {
+            publish(
+                &machine,
+                file.pointer() as usize,
+                Object::File(file.clone()),
+            );
+        }
+        file
+    }
+
+    pub(crate) const fn pointer(&self) -> PFILE_OBJECT {
+        self.object.pointer()
+    }
+
+    pub(crate) const fn machine(&self) -> &Weak<Inner> {
+        &self.machine
+    }
+
+    pub(crate) const fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// A number that no other file object has: the key of stream-handle contexts.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The path that it was opened by, from the root of the volume.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    pub(crate) const fn requestor(&self) -> KPROCESSOR_MODE {
+        self.requestor
+    }
+
+    pub(crate) fn transaction_pointer(&self) -> PKTRANSACTION {
+        self.transaction
+            .as_ref()
+            .map_or(null_mut(), Transaction::pointer)
+    }
+
+    /// The file system's transaction that it was opened in.
+    pub(crate) fn file_system_transaction(&self) -> Result<Option<TransactionId>, NTSTATUS> {
+        self.transaction
+            .as_ref()
+            .map(|transaction| transaction.file_system_transaction(&self.volume))
+            .transpose()
+    }
+
+    pub(crate) fn is_uncached(&self) -> bool {
+        self.object.load().Flags & FO_NO_INTERMEDIATE_BUFFERING != 0
+    }
+
+    pub(crate) fn phase(&self) -> FilePhase {
+        self.state.lock().phase
+    }
+
+    /// What the file system knows it by; `None` unless it is open.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let state = self.state.lock();
+        match state.phase {
+            FilePhase::Open => state.identity,
+            FilePhase::Unopened | FilePhase::Closed => None,
+        }
+    }
+
+    /// The stream that it has open.
+    pub(crate) fn stream(&self) -> Option<StreamId> {
+        self.identity().map(|identity| identity.stream)
+    }
+
+    /// The file that it has open.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        self.identity().map(|identity| identity.file)
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.identity().is_some_and(|identity| identity.directory)
+    }
+
+    /// Whether the volume itself is open, and not a file on it.
+    pub(crate) fn is_volume_open(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// Whether contexts of a kind can be attached, looked up and deleted now.
+    pub(crate) fn support(&self, kind: ContextKind) -> Result<(), Unsupported> {
+        match self.purpose {
+            Purpose::QueryOpen => return Err(Unsupported::QueryOpen),
+            Purpose::File | Purpose::PagingFile => {}
+        }
+        match self.phase() {
+            FilePhase::Unopened => return Err(Unsupported::Unopened),
+            FilePhase::Closed => return Err(Unsupported::Closed),
+            FilePhase::Open => {}
+        }
+        if self.purpose == Purpose::PagingFile {
+            return Err(Unsupported::PagingFile);
+        }
+        let personality = &self.volume.personality;
+        let supported = match kind {
+            ContextKind::File => personality.file_contexts != FileContexts::None,
+            ContextKind::Stream => personality.stream_contexts,
+            ContextKind::StreamHandle => personality.stream_handle_contexts,
+            ContextKind::Section => personality.data_scan,
+            ContextKind::Volume | ContextKind::Instance | ContextKind::Transaction => true,
+        };
+        if supported {
+            Ok(())
+        } else {
+            Err(Unsupported::FileSystem)
+        }
+    }
+
+    /// The file system has opened it.
+    pub(crate) fn opened(&self, opened: &Opened, access: ACCESS_MASK, share: ULONG) {
+        let mut state = self.state.lock();
+        state.phase = FilePhase::Open;
+        state.identity = Some(Identity {
+            open: opened.open,
+            stream: opened.stream,
+            file: opened.file,
+            directory: opened.directory,
+        });
+        drop(state);
+        let byte = |wanted: bool| BOOLEAN::from(wanted);
+        self.object.modify(|object| {
+            // A driver may compare these but never follows them: they are names, not addresses.
+            object.FsContext = opaque(0x5000_0000_0000, opened.stream.0);
+            object.FsContext2 = opaque(0x6000_0000_0000, self.id);
+            object.ReadAccess = byte(access & (FILE_READ_DATA | FILE_EXECUTE) != 0);
+            object.WriteAccess = byte(access & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0);
+            object.DeleteAccess = byte(access & DELETE != 0);
+            object.SharedRead = byte(share & FILE_SHARE_READ != 0);
+            object.SharedWrite = byte(share & FILE_SHARE_WRITE != 0);
+            object.SharedDelete = byte(share & FILE_SHARE_DELETE != 0);
+            object.Flags |= FO_FILE_OPEN;
+        });
+    }
+
+    /// A handle was made from it.
+    pub(crate) fn handle_created(&self) {
+        self.object
+            .modify(|object| object.Flags |= FO_HANDLE_CREATED);
+    }
+
+    pub(crate) fn has_handle(&self) -> bool {
+        self.object.load().Flags & FO_HANDLE_CREATED != 0
+    }
+
+    pub(crate) fn cleaned_up(&self) {
+        self.object
+            .modify(|object| object.Flags |= FO_CLEANUP_COMPLETE);
+    }
+
+    /// The file system closes it: what it was known by, once.
+    pub(crate) fn closed(&self) -> Option<Identity> {
+        let mut state = self.state.lock();
+        state.phase = FilePhase::Closed;
+        state.identity.take()
+    }
+
+    /// Adds a kernel reference; `false` if the last one is already gone.
+    pub(crate) fn reference(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.references == 0 {
+            return false;
+        }
+        state.references += 1;
+        true
+    }
+
+    /// Takes one reference away; `None` if there was none, else how many are left.
+    pub(crate) fn release(&self) -> Option<u64> {
+        let mut state = self.state.lock();
+        state.references = state.references.checked_sub(1)?;
+        Some(state.references)
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        let position = self.object.load().CurrentByteOffset;
+        // SAFETY: every bit pattern of the union is an integer.
+        unsafe { position.QuadPart }
+    }
+
+    pub(crate) fn set_position(&self, position: i64) {
+        self.object
+            .modify(|object| object.CurrentByteOffset = LARGE_INTEGER { QuadPart: position });
+    }
+
+    pub(crate) fn is_synchronous(&self) -> bool {
+        self.object.load().Flags & FO_SYNCHRONOUS_IO != 0
+    }
+
+    /// The size of the file, for a section on it; `STATUS_FILE_IS_A_DIRECTORY` for a directory.
+    pub(crate) fn section_size(&self) -> Result<u64, NTSTATUS> {
+        let identity = self.identity().ok_or(STATUS_INVALID_FILE_FOR_SECTION)?;
+        if identity.directory {
+            return Err(STATUS_FILE_IS_A_DIRECTORY);
+        }
+        let mut buffer = [0; size_of::<FILE_STANDARD_INFORMATION>()];
+        self.volume.io.file_system.query_information_as(
+            identity.open,
+            FileStandardInformation,
+            &mut buffer,
+            Authority::Kernel,
+        )?;
+        let offset = std::mem::offset_of!(FILE_STANDARD_INFORMATION, EndOfFile);
+        let bytes = buffer[offset..offset + 8].try_into().unwrap_or_default();
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// The bytes of the stream, for a section on it.
+    pub(crate) fn section_contents(&self, size: u64) -> Result<Box<[u8]>, NTSTATUS> {
+        let identity = self.identity().ok_or(STATUS_INVALID_FILE_FOR_SECTION)?;
+        let size = usize::try_from(size).map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
+        let mut contents = vec![0; size];
+        let mut filled = 0;
+        while filled < size {
+            let rest = &mut contents[filled..];
+            let file_system = &self.volume.io.file_system;
+            match file_system.read_as(identity.open, filled as u64, rest, Authority::Kernel)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        contents.truncate(filled);
+        Ok(contents.into_boxed_slice())
+    }
+}
+
+/// A name that looks like an address.
+fn opaque(base: usize, number: u64) -> PVOID {
+    let number = usize::try_from(number).unwrap_or(0);
+    base.wrapping_add(number.wrapping_mul(16)) as PVOID
+}

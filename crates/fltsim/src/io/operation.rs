@@ -1,0 +1,424 @@
+//! One operation on its way through the instances of a volume: the callback data that every
+//! minifilter sees, and where each of them stands with it.
+
+use super::driver_memory::DriverMemory;
+use super::file_object::FileObject;
+use crate::machine::Inner;
+use crate::manager::instance::compare_altitudes;
+use crate::manager::{Instance, Volume};
+use dashmap::DashMap;
+use fltmgr_sys::*;
+use parking_lot::{Condvar, Mutex};
+use std::ptr::null_mut;
+use std::sync::{Arc, LazyLock, Weak};
+
+/// The operations that are on their way, by the address of their callback data.
+static OPERATIONS: LazyLock<DashMap<usize, Weak<Operation>>> = LazyLock::new(DashMap::new);
+
+/// The operation that a driver's callback data pointer stands for.
+pub(crate) fn find(data: PFLT_CALLBACK_DATA) -> Option<Arc<Operation>> {
+    OPERATIONS.get(&(data as usize))?.upgrade()
+}
+
+/// Where and when an operation completes once the file system has done its part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Completion {
+    /// On the thread that asked, before the request returns to the instance above.
+    #[default]
+    Synchronous,
+    /// On another thread, at `PASSIVE_LEVEL` or `APC_LEVEL`.
+    Worker,
+    /// On another thread, at `DISPATCH_LEVEL`, as disk drivers complete.
+    Dispatch,
+}
+
+/// The way by which an operation comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// An I/O request packet.
+    Irp,
+    /// A direct call; it may be refused, and then comes again as an IRP.
+    FastIo,
+}
+
+impl Door {
+    pub(crate) const fn flags(self) -> FLT_CALLBACK_DATA_FLAGS {
+        match self {
+            Self::Irp => FLTFL_CALLBACK_DATA_IRP_OPERATION,
+            Self::FastIo => FLTFL_CALLBACK_DATA_FAST_IO_OPERATION,
+        }
+    }
+}
+
+/// What an operation asks for.
+pub(crate) struct Request {
+    pub(crate) major: UCHAR,
+    pub(crate) minor: UCHAR,
+    pub(crate) door: Door,
+    pub(crate) completion: Completion,
+    pub(crate) irp_flags: ULONG,
+    pub(crate) operation_flags: UCHAR,
+    /// Further `FLTFL_CALLBACK_DATA_*` flags.
+    pub(crate) data_flags: FLT_CALLBACK_DATA_FLAGS,
+    pub(crate) parameters: FLT_PARAMETERS,
+    /// Only instances strictly below this altitude see the operation.
+    pub(crate) below: Option<Arc<Instance>>,
+    /// Whether the issuer waits for the operation itself.
+    pub(crate) synchronous: bool,
+    /// Whether a driver asks, and not the owner of a handle.
+    pub(crate) kernel: bool,
+    /// The security context of a create.
+    pub(crate) desired_access: Option<ACCESS_MASK>,
+}
+
+impl Request {
+    pub(crate) fn new(major: UCHAR) -> Self {
+        Self {
+            major,
+            minor: 0,
+            door: Door::Irp,
+            completion: Completion::Synchronous,
+            irp_flags: 0,
+            operation_flags: 0,
+            data_flags: 0,
+            parameters: no_parameters(),
+            below: None,
+            synchronous: true,
+            kernel: false,
+            desired_access: None,
+        }
+    }
+}
+
+/// Parameters in which every byte is zero.
+pub(crate) const fn no_parameters() -> FLT_PARAMETERS {
+    FLT_PARAMETERS {
+        Others: FLT_PARAMETERS_OTHERS {
+            Argument1: null_mut(),
+            Argument2: null_mut(),
+            Argument3: null_mut(),
+            Argument4: null_mut(),
+            Argument5: null_mut(),
+            Argument6: LARGE_INTEGER { QuadPart: 0 },
+        },
+    }
+}
+
+/// `IO_SECURITY_CONTEXT`, as far as a file system driver is concerned with it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct SecurityContext {
+    pub(crate) security_qos: PVOID,
+    pub(crate) access_state: PVOID,
+    pub(crate) desired_access: ULONG,
+    pub(crate) full_create_options: ULONG,
+}
+
+/// One instance's part in an operation.
+pub(crate) struct Layer {
+    pub(crate) instance: Arc<Instance>,
+    /// What its callbacks get as `FltObjects`; stays until the operation is over.
+    pub(crate) objects: DriverMemory<FLT_RELATED_OBJECTS>,
+    /// The parameters as its pre-operation callback got them.
+    pub(crate) saved: DriverMemory<FLT_IO_PARAMETER_BLOCK>,
+}
+
+/// How far one instance has come with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It is not concerned (yet, or any more).
+    Idle,
+    /// Its pre-operation callback runs.
+    InPre,
+    /// Its pre-operation callback still runs, but `FltCompletePendedPreOperation` was called.
+    Resumed {
+        status: FLT_PREOP_CALLBACK_STATUS,
+        context: usize,
+    },
+    /// Its pre-operation callback returned `FLT_PREOP_PENDING`.
+    Pended,
+    /// It waits for completion.
+    Awaiting,
+    /// It was torn down while it waited, and has had its draining call.
+    Drained,
+    /// Its post-operation callback runs.
+    InPost,
+    /// Its post-operation callback still runs, but the operation was completed for it already.
+    PostResumed,
+    /// Its post-operation callback returned `FLT_POSTOP_MORE_PROCESSING_REQUIRED`.
+    PostPended,
+}
+
+/// The part of a layer that several threads may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) phase: Phase,
+    /// The completion context of its pre-operation callback.
+    pub(crate) context: usize,
+    /// A thread waits to run the post-operation callback itself.
+    pub(crate) synchronized: bool,
+    /// Everything below has completed, as far as a synchronised layer is concerned.
+    pub(crate) arrived: bool,
+}
+
+pub(crate) struct State {
+    pub(crate) layers: Vec<Progress>,
+    pub(crate) finished: bool,
+    /// The file system has seen the operation.
+    pub(crate) performed: bool,
+}
+
+/// What a driver sees of one operation.
+///
+/// Finished ones are kept for a while, so that a pointer that a driver kept is found to be stale
+/// and is not taken for the next operation.
+pub(crate) struct CallMemory {
+    data: DriverMemory<FLT_CALLBACK_DATA>,
+    iopb: DriverMemory<FLT_IO_PARAMETER_BLOCK>,
+    security: DriverMemory<SecurityContext>,
+}
+
+/// One operation. It is found by the address of its callback data.
+pub(crate) struct Operation {
+    memory: Arc<CallMemory>,
+    /// What the flags of the callback data are before anybody changes them.
+    flags: FLT_CALLBACK_DATA_FLAGS,
+    pub(crate) machine: Arc<Inner>,
+    pub(crate) volume: Arc<Volume>,
+    pub(crate) file: Arc<FileObject>,
+    pub(crate) major: UCHAR,
+    pub(crate) minor: UCHAR,
+    pub(crate) door: Door,
+    pub(crate) completion: Completion,
+    pub(crate) synchronous: bool,
+    pub(crate) kernel: bool,
+    pub(crate) irp_flags: ULONG,
+    /// This is the copy that a drained layer gets.
+    pub(crate) draining: bool,
+    /// The instances concerned, highest first.
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) changed: Condvar,
+}
+
+impl Operation {
+    /// Prepares an operation; nobody has seen it yet.
+    pub(crate) fn new(
+        machine: &Arc<Inner>,
+        file: &Arc<FileObject>,
+        request: &Request,
+    ) -> Arc<Self> {
+        let volume = file.volume().clone();
+        let flags = request.door.flags() | request.data_flags;
+        // SAFETY: every bit pattern of the member is a number; it only counts for creates.
+        let options = unsafe { request.parameters.Create.Options };
+        let iopb = FLT_IO_PARAMETER_BLOCK {
+            IrpFlags: request.irp_flags,
+            MajorFunction: request.major,
+            MinorFunction: request.minor,
+            OperationFlags: request.operation_flags,
+            Reserved: 0,
+            TargetFileObject: file.pointer(),
+            TargetInstance: null_mut(),
+            Parameters: request.parameters,
+        };
+        let memory = Arc::new(CallMemory {
+            data: DriverMemory::new(callback_data(flags, file.requestor())),
+            iopb: DriverMemory::new(iopb),
+            security: DriverMemory::new(SecurityContext {
+                security_qos: null_mut(),
+                access_state: null_mut(),
+                desired_access: request.desired_access.unwrap_or(0),
+                full_create_options: options,
+            }),
+        });
+        if request.desired_access.is_some() {
+            let security: PIO_SECURITY_CONTEXT = memory.security.pointer().cast();
+            memory
+                .iopb
+                .modify(|iopb| iopb.Parameters.Create.SecurityContext = security);
+        }
+        let mut stack = volume.stack();
+        if let Some(below) = &request.below {
+            stack.retain(|instance| compare_altitudes(&instance.altitude, &below.altitude).is_lt());
+        }
+        let transaction = file.transaction_pointer();
+        let layers: Vec<Layer> = stack
+            .into_iter()
+            .filter(|instance| {
+                instance
+                    .filter
+                    .registration
+                    .operation(request.major)
+                    .is_some()
+            })
+            .map(|instance| Layer {
+                objects: DriverMemory::new(instance.related_to(file.pointer(), transaction)),
+                saved: DriverMemory::new(iopb),
+                instance,
+            })
+            .collect();
+        let idle = Progress {
+            phase: Phase::Idle,
+            context: 0,
+            synchronized: false,
+            arrived: false,
+        };
+        let state = State {
+            layers: vec![idle; layers.len()],
+            finished: false,
+            performed: false,
+        };
+        Self::publish(Self {
+            memory,
+            flags,
+            machine: machine.clone(),
+            volume,
+            file: file.clone(),
+            major: request.major,
+            minor: request.minor,
+            door: request.door,
+            completion: request.completion,
+            synchronous: request.synchronous,
+            kernel: request.kernel,
+            irp_flags: request.irp_flags,
+            draining: false,
+            layers,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// The copy of the callback data that a drained layer gets.
+    pub(crate) fn drained_copy(&self, layer: usize) -> Arc<Self> {
+        let flags =
+            self.flags | FLTFL_CALLBACK_DATA_DRAINING_IO | FLTFL_CALLBACK_DATA_POST_OPERATION;
+        let mut data = callback_data(flags, self.file.requestor());
+        data.IoStatus = io_status(STATUS_FLT_POST_OPERATION_CLEANUP, 0);
+        let layer = &self.layers[layer];
+        Self::publish(Self {
+            memory: Arc::new(CallMemory {
+                data: DriverMemory::new(data),
+                iopb: DriverMemory::new(layer.saved.load()),
+                security: DriverMemory::new(self.memory.security.load()),
+            }),
+            flags,
+            machine: self.machine.clone(),
+            volume: self.volume.clone(),
+            file: self.file.clone(),
+            major: self.major,
+            minor: self.minor,
+            door: self.door,
+            completion: self.completion,
+            synchronous: self.synchronous,
+            kernel: self.kernel,
+            irp_flags: self.irp_flags,
+            draining: true,
+            layers: Vec::new(),
+            state: Mutex::new(State {
+                layers: Vec::new(),
+                finished: true,
+                performed: true,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Makes the callback data known by its address.
+    fn publish(operation: Self) -> Arc<Self> {
+        let operation = Arc::new(operation);
+        let iopb = operation.memory.iopb.pointer();
+        operation.data().modify(|data| data.Iopb = iopb);
+        let address = operation.pointer() as usize;
+        OPERATIONS.insert(address, Arc::downgrade(&operation));
+        operation
+    }
+
+    /// The operation is over: its callback data is nothing any more.
+    pub(crate) fn retire(&self) {
+        OPERATIONS.remove(&(self.pointer() as usize));
+        self.volume.io.retire_call(self.memory.clone());
+    }
+
+    pub(crate) fn pointer(&self) -> PFLT_CALLBACK_DATA {
+        self.memory.data.pointer()
+    }
+
+    pub(crate) fn data(&self) -> &DriverMemory<FLT_CALLBACK_DATA> {
+        &self.memory.data
+    }
+
+    pub(crate) fn iopb(&self) -> &DriverMemory<FLT_IO_PARAMETER_BLOCK> {
+        &self.memory.iopb
+    }
+
+    pub(crate) fn desired_access(&self) -> ACCESS_MASK {
+        self.memory.security.load().desired_access
+    }
+
+    pub(crate) fn io_status(&self) -> (NTSTATUS, usize) {
+        let status = self.data().load().IoStatus;
+        // SAFETY: every bit pattern of the union is a status.
+        let code = unsafe { status.__bindgen_anon_1.Status };
+        (code, usize::try_from(status.Information).unwrap_or(0))
+    }
+
+    pub(crate) fn set_io_status(&self, status: NTSTATUS, information: usize) {
+        let status = io_status(status, information);
+        self.data().modify(|data| data.IoStatus = status);
+    }
+
+    /// Whether this is paging I/O.
+    pub(crate) fn is_paging(&self) -> bool {
+        matches!(self.major, IRP_MJ_READ | IRP_MJ_WRITE) && self.irp_flags & IRP_PAGING_IO != 0
+    }
+
+    /// The layer that one of its callbacks runs for, or has pended.
+    pub(crate) fn current_layer(&self) -> Option<usize> {
+        let state = self.state.lock();
+        state.layers.iter().rposition(|layer| {
+            matches!(
+                layer.phase,
+                Phase::InPre
+                    | Phase::Resumed { .. }
+                    | Phase::Pended
+                    | Phase::InPost
+                    | Phase::PostResumed
+                    | Phase::PostPended
+            )
+        })
+    }
+}
+
+/// A status block without stray bytes.
+pub(crate) fn io_status(status: NTSTATUS, information: usize) -> IO_STATUS_BLOCK {
+    IO_STATUS_BLOCK {
+        __bindgen_anon_1: IO_STATUS_BLOCK_UNION {
+            Pointer: status.cast_unsigned() as usize as PVOID,
+        },
+        Information: information as ULONG_PTR,
+    }
+}
+
+thread_local! {
+    static THREAD: u64 = const { 0 };
+}
+
+/// What stands for this thread in callback data; never followed.
+pub(crate) fn current_thread() -> PETHREAD {
+    THREAD.with(|thread| (&raw const *thread).cast_mut().cast())
+}
+
+fn callback_data(flags: FLT_CALLBACK_DATA_FLAGS, mode: KPROCESSOR_MODE) -> FLT_CALLBACK_DATA {
+    FLT_CALLBACK_DATA {
+        Flags: flags,
+        Thread: current_thread(),
+        Iopb: null_mut(),
+        IoStatus: io_status(0, 0),
+        TagData: null_mut(),
+        Queue: FLT_CALLBACK_DATA_QUEUE_LINKS {
+            FilterContext: [null_mut(); 4],
+        },
+        RequestorMode: mode,
+    }
+}

@@ -1,0 +1,117 @@
+//! The Filter Manager's own objects, and the table that finds them by address.
+
+pub(crate) mod context;
+pub(crate) mod filter;
+pub(crate) mod instance;
+pub(crate) mod name;
+pub(crate) mod reference;
+pub(crate) mod registration;
+pub(crate) mod statistics;
+pub(crate) mod transaction;
+pub(crate) mod volume;
+
+pub(crate) use filter::Filter;
+pub(crate) use instance::Instance;
+pub(crate) use transaction::Transaction;
+pub(crate) use volume::Volume;
+
+use crate::io::FileObject;
+use crate::kernel::pool::Memory;
+use crate::kernel::registry::DriverRecord;
+use crate::kernel::section::Section;
+use crate::machine::Inner;
+use context::Node;
+use dashmap::DashMap;
+use std::sync::{Arc, LazyLock, Weak};
+
+/// Something that a driver knows by address.
+#[derive(Clone)]
+pub(crate) enum Object {
+    Driver(Arc<DriverRecord>),
+    Filter(Arc<Filter>),
+    Volume(Arc<Volume>),
+    Instance(Arc<Instance>),
+    File(Arc<FileObject>),
+    Transaction(Arc<Transaction>),
+    Context(Arc<Node>),
+    Memory(Arc<Memory>),
+    Section(Arc<Section>),
+}
+
+impl Object {
+    /// What a report calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Driver(_) => "driver object",
+            Self::Filter(_) => "filter",
+            Self::Volume(_) => "volume",
+            Self::Instance(_) => "instance",
+            Self::File(_) => "file object",
+            Self::Transaction(_) => "transaction",
+            Self::Context(_) => "context",
+            Self::Memory(_) => "pool allocation",
+            Self::Section(_) => "section",
+        }
+    }
+
+    /// The machine that it belongs to, unless that is gone.
+    pub(crate) fn machine(&self) -> Option<Arc<Inner>> {
+        match self {
+            Self::Driver(driver) => driver.machine.upgrade(),
+            Self::Filter(filter) => filter.machine.upgrade(),
+            Self::Volume(volume) => volume.machine.upgrade(),
+            Self::Instance(instance) => instance.machine().upgrade(),
+            Self::File(file) => file.machine().upgrade(),
+            Self::Transaction(transaction) => transaction.machine.upgrade(),
+            Self::Context(node) => node.machine.upgrade(),
+            Self::Memory(memory) => memory.machine.upgrade(),
+            Self::Section(section) => section.machine.upgrade(),
+        }
+    }
+
+    fn belongs_to(&self, machine: *const Inner) -> bool {
+        let owner: *const Inner = match self {
+            Self::Driver(driver) => Weak::as_ptr(&driver.machine),
+            Self::Filter(filter) => Weak::as_ptr(&filter.machine),
+            Self::Volume(volume) => Weak::as_ptr(&volume.machine),
+            Self::Instance(instance) => Weak::as_ptr(instance.machine()),
+            Self::File(file) => Weak::as_ptr(file.machine()),
+            Self::Transaction(transaction) => Weak::as_ptr(&transaction.machine),
+            Self::Context(node) => Weak::as_ptr(&node.machine),
+            Self::Memory(memory) => Weak::as_ptr(&memory.machine),
+            Self::Section(section) => Weak::as_ptr(&section.machine),
+        };
+        owner == machine
+    }
+}
+
+/// # Invariants
+/// An entry's memory is not reused while the entry exists: the entry owns the object. Entries go
+/// when their machine is dropped, so a stale pointer is found here and never followed.
+static OBJECTS: LazyLock<DashMap<usize, Object>> = LazyLock::new(DashMap::new);
+
+/// Makes an object known by its address.
+pub(crate) fn publish(machine: &Inner, address: usize, object: Object) {
+    if OBJECTS.insert(address, object).is_none() {
+        machine.addresses.lock().push(address);
+    }
+}
+
+/// The object at an address.
+pub(crate) fn find(address: usize) -> Option<Object> {
+    OBJECTS.get(&address).map(|entry| entry.value().clone())
+}
+
+/// Removes one entry, because its memory is about to be given back.
+pub(crate) fn forget(address: usize) {
+    let removed = OBJECTS.remove(&address);
+    drop(removed);
+}
+
+/// Removes what is left of a machine.
+pub(crate) fn forget_machine(machine: *const Inner, addresses: &[usize]) {
+    for address in addresses {
+        let removed = OBJECTS.remove_if(address, |_, object| object.belongs_to(machine));
+        drop(removed);
+    }
+}

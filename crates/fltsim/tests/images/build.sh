@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes the test images from their sources. Their bytes are committed, so only a change of a source
+# needs this, and clang, lld and llvm (Debian: apt-get install clang-19 lld-19 llvm-19).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+tool() {
+    local name
+    for name in "$1-19" "$1"; do
+        if command -v "$name"; then return; fi
+    done
+    echo "$1 is missing; install clang, lld and llvm" >&2
+    return 1
+}
+clang=$(tool clang)
+link=$(tool lld-link)
+dlltool=$(tool llvm-dlltool)
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for library in ntoskrnl FLTMGR; do
+    "$dlltool" -m i386:x86-64 -d "$library.def" -l "$work/$library.lib"
+done
+for driver in "$@"; do
+    "$clang" --target=x86_64-pc-windows-msvc -O1 -std=c17 -ffreestanding -fms-extensions \
+        -mno-red-zone -mno-stack-arg-probe -Wall -Wextra -Werror -Wno-language-extension-token \
+        -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
+        -c "$driver.c" -o "$work/$driver.obj"
+    # /Brepro: the same sources give the same bytes.
+    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib \
+        "/out:$driver.sys" "$work/$driver.obj" "$work/ntoskrnl.lib" "$work/FLTMGR.lib"
+done

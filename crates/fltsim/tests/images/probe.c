@@ -1,0 +1,279 @@
+/*
+ * A driver that does one small thing in each exported function: reads what the processor keeps for
+ * the kernel, faults in every way there is, and handles exceptions. build.sh makes probe.sys of it.
+ */
+#include "kernel.h"
+
+/* Pointers in initialised data make relocations. */
+static LONG first(void) { return 1; }
+static LONG second(void) { return 2; }
+static LONG (*const volatile table[])(void) = {first, second};
+static volatile LONG *volatile null_pointer;
+static volatile ULONG64 sink;
+
+/* The load configuration, as far as the loader reads it. */
+volatile ULONG64 __security_cookie = 0x00002B992DDFA232;
+typedef struct {
+    ULONG Size;
+    unsigned char Unused[0x54];
+    volatile ULONG64 *SecurityCookie;
+    unsigned char Rest[0x10];
+} LOAD_CONFIG;
+__attribute__((used)) const LOAD_CONFIG _load_config_used = {
+    sizeof(LOAD_CONFIG), {0}, &__security_cookie, {0}};
+
+NTSTATUS DriverEntry(PVOID driver, UNICODE_STRING *path)
+{
+    DbgPrint("probe: %p %wZ %d %s", driver, path, 42, "narrow");
+    return STATUS_SUCCESS;
+}
+
+EXPORT LONG relocated(void) { return table[0]() * 10 + table[1](); }
+EXPORT ULONG64 cookie(void) { return __security_cookie; }
+EXPORT PVOID data_import(void) { return *IoFileObjectType; }
+EXPORT PVOID current_thread(void)
+{
+    PVOID thread;
+    __asm__ volatile("movq %%gs:0x188, %0" : "=r"(thread));
+    return thread;
+}
+
+EXPORT PVOID processor(void)
+{
+    PVOID self;
+    __asm__ volatile("movq %%gs:0x18, %0" : "=r"(self));
+    return self;
+}
+
+/* Raises to DISPATCH_LEVEL and back through CR8; the three levels in one number. */
+EXPORT ULONG64 irql(void)
+{
+    ULONG64 before, raised, after;
+    __asm__ volatile("movq %%cr8, %0" : "=r"(before));
+    __asm__ volatile("movq %0, %%cr8" : : "r"(2ULL) : "memory");
+    __asm__ volatile("movq %%cr8, %0" : "=r"(raised));
+    __asm__ volatile("movq %0, %%cr8" : : "r"(before) : "memory");
+    __asm__ volatile("movq %%cr8, %0" : "=r"(after));
+    return before | raised << 8 | after << 16 | (ULONG64)KeGetCurrentIrql() << 24;
+}
+
+/* Reads the page that the kernel shares with everybody, in different ways. */
+EXPORT ULONG64 shared_data(void)
+{
+    volatile unsigned char *shared = (volatile unsigned char *)0xFFFFF78000000000ULL;
+    ULONG major = *(volatile ULONG *)(shared + 0x26C);
+    ULONG64 again;
+    ULONG build;
+    unsigned char low;
+    __asm__ volatile("movabsl 0xFFFFF78000000260, %%eax" : "=a"(build));
+    __asm__ volatile("movq $0xFFFFF78000000008, %0\n\tmovq (%0), %0" : "=&r"(again));
+    low = shared[0x26C];
+    return (ULONG64)major | (ULONG64)low << 8 | (ULONG64)(build & 0xFFFF) << 16 |
+           (ULONG64)(again != 0) << 32;
+}
+
+EXPORT ULONG64 interrupt_time(void) { return *(volatile ULONG64 *)0xFFFFF78000000008ULL; }
+
+NOINLINE static void write_to(volatile LONG *target) { *target = 7; }
+EXPORT void null_write(void) { write_to(null_pointer); }
+EXPORT void wild_read(void) { sink = *(volatile ULONG64 *)0x1234567890ULL; }
+EXPORT void kernel_read(void) { sink = *(volatile ULONG64 *)0xFFFF900012345678ULL; }
+EXPORT void non_canonical(void) { sink = *(volatile ULONG64 *)0x8000123456789ABCULL; }
+NOINLINE static LONG quotient(LONG one, LONG two) { return one / two; }
+EXPORT LONG divide(LONG by) { return quotient(1000, by); }
+EXPORT void breakpoint(void) { __asm__ volatile("int3"); }
+EXPORT void illegal(void) { __asm__ volatile("ud2"); }
+EXPORT void privileged(void) { __asm__ volatile("hlt"); }
+EXPORT void fast_fail(ULONG code) { __asm__ volatile("int $0x29" : : "c"(code)); }
+EXPORT void assertion(void) { __asm__ volatile("int $0x2C"); }
+EXPORT void write_code(void) { *(volatile unsigned char *)(ULONG64)(PVOID)first = 0xC3; }
+EXPORT void jump_to_null(void) { ((void (*)(void))null_pointer)(); }
+EXPORT void bad_argument(void) { DbgPrint("%s", (const char *)0x10); }
+EXPORT void stop(void) { KeBugCheckEx(0xE2, 1, 2, 3, 4); }
+EXPORT void missing_name(void) { MissingFunction(); }
+EXPORT void missing_ordinal(void) { ByOrdinal(); }
+EXPORT void dispatch_fault(void)
+{
+    __asm__ volatile("movq %0, %%cr8" : : "r"(2ULL) : "memory");
+    write_to(null_pointer);
+}
+
+NOINLINE static ULONG64 descend(volatile ULONG64 *above)
+{
+    volatile ULONG64 here[64];
+    here[0] = *above + 1;
+    if (sink != 0x5EED)
+        here[63] = descend(here);
+    return here[63] + here[0];
+}
+EXPORT ULONG64 overflow(void)
+{
+    volatile ULONG64 start = 0;
+    return descend(&start);
+}
+
+/* A chain of frames for the backtrace. */
+NOINLINE static LONG third_frame(LONG value)
+{
+    write_to(null_pointer);
+    return value + 1;
+}
+NOINLINE static LONG second_frame(LONG value) { return third_frame(value * 3) + 1; }
+EXPORT LONG first_frame(LONG value) { return second_frame(value + 5) * 2; }
+
+/* ---- exceptions ---- */
+
+NOINLINE static void raise(NTSTATUS status) { ExRaiseStatus(status); }
+
+EXPORT NTSTATUS except_raised(NTSTATUS status)
+{
+    __try {
+        raise(status);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return STATUS_SUCCESS;
+}
+
+EXPORT NTSTATUS except_fault(void)
+{
+    __try {
+        write_to(null_pointer);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return STATUS_SUCCESS;
+}
+
+EXPORT NTSTATUS except_divide(void)
+{
+    LONG result = 0;
+    __try {
+        result = quotient(5, *(volatile LONG *)&result);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return result;
+}
+
+EXPORT NTSTATUS except_copy(void)
+{
+    char buffer[100];
+    __try {
+        memcpy(buffer, (const void *)0x1000, sizeof buffer);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return buffer[0];
+}
+
+EXPORT NTSTATUS except_probe(PVOID address)
+{
+    __try {
+        ProbeForRead(address, 16, 8);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return STATUS_SUCCESS;
+}
+
+/* The inner filter declines, the inner finally runs before the outer handler. */
+EXPORT ULONG64 except_nested(void)
+{
+    volatile ULONG64 trace = 0;
+    __try {
+        __try {
+            __try {
+                raise((NTSTATUS)0xC0000022);
+            } __finally {
+                trace = trace * 10 + (AbnormalTermination() ? 2 : 9);
+            }
+        } __except ((trace = trace * 10 + 1), EXCEPTION_CONTINUE_SEARCH) {
+            trace = trace * 10 + 8;
+        }
+    } __except ((trace = trace * 10 + 7), EXCEPTION_EXECUTE_HANDLER) {
+        trace = trace * 10 + 3;
+    }
+    __try {
+        trace = trace * 10 + 4;
+    } __finally {
+        trace = trace * 10 + (AbnormalTermination() ? 9 : 5);
+    }
+    return trace;
+}
+
+/* Registers that the caller keeps across calls must come back. */
+NOINLINE static void clobber_and_raise(void)
+{
+    __asm__ volatile("xorq %%rbx, %%rbx\n\txorq %%rsi, %%rsi\n\txorq %%rdi, %%rdi\n\t"
+                     "xorq %%r12, %%r12\n\txorq %%r13, %%r13\n\txorq %%r14, %%r14\n\t"
+                     "xorq %%r15, %%r15\n\txorps %%xmm6, %%xmm6"
+                     :
+                     :
+                     : "rbx", "rsi", "rdi", "r12", "r13", "r14", "r15", "xmm6");
+    raise((NTSTATUS)0xC0000001);
+    sink = 1;
+}
+NOINLINE static NTSTATUS guarded_clobber(void)
+{
+    __try {
+        clobber_and_raise();
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return STATUS_SUCCESS;
+}
+EXPORT ULONG64 except_registers(ULONG64 a, ULONG64 b, ULONG64 c, ULONG64 d)
+{
+    volatile ULONG64 status = (ULONG)guarded_clobber();
+    return (a ^ b) + (c ^ d) * 3 + status;
+}
+
+/* An exception inside a handler goes to the next one out. */
+EXPORT NTSTATUS except_rethrown(void)
+{
+    __try {
+        __try {
+            raise((NTSTATUS)0xC0000001);
+        } __except (EXCEPTION_EXECUTE_HANDLER) {
+            raise((NTSTATUS)0xC0000002);
+        }
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return GetExceptionCode();
+    }
+    return STATUS_SUCCESS;
+}
+
+/* The filter mends the cause and lets the faulting instruction try again. */
+static volatile LONG mended;
+static volatile LONG *volatile mendable;
+static LONG mend(EXCEPTION_POINTERS *pointers)
+{
+    if (pointers->ExceptionRecord->ExceptionCode != (NTSTATUS)0xC0000005)
+        return EXCEPTION_CONTINUE_SEARCH;
+    pointers->ContextRecord->Rcx = (ULONG64)&mended;
+    return EXCEPTION_CONTINUE_EXECUTION;
+}
+__attribute__((naked, noinline)) static void store_rcx(volatile LONG *target)
+{
+    __asm__ volatile("movl $99, (%rcx)\n\tret");
+}
+EXPORT LONG except_resumed(void)
+{
+    mended = 0;
+    __try {
+        store_rcx(mendable);
+    } __except (mend(GetExceptionInformation())) {
+        return -1;
+    }
+    return mended;
+}
+
+EXPORT void except_unhandled(void)
+{
+    __try {
+        raise((NTSTATUS)0xC0000099);
+    } __except (EXCEPTION_CONTINUE_SEARCH) {
+        sink = 1;
+    }
+}

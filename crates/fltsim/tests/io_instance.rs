@@ -1,0 +1,554 @@
+//! Instances: attaching, detaching, teardown with operations in flight; names; work items.
+
+mod io_support;
+
+use fltmgr_sys::*;
+use fltsim::filesystem::Personality;
+use fltsim::kernel::irql;
+use fltsim::verifier::Severity;
+use fltsim::{Machine, OpenOptions, Volume, VolumeConfig};
+use io_support::*;
+use parking_lot::{Condvar, Mutex};
+use std::ptr::null_mut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Lets threads wait for each other.
+#[derive(Default)]
+struct Gate(Mutex<bool>, Condvar);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.lock() = true;
+        self.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut open = self.0.lock();
+        while !*open {
+            self.1.wait(&mut open);
+        }
+    }
+}
+
+fn string(text: &str) -> (Vec<u16>, UNICODE_STRING) {
+    let mut units: Vec<u16> = text.encode_utf16().collect();
+    let bytes = u16::try_from(units.len() * 2).unwrap();
+    let string = UNICODE_STRING {
+        Length: bytes,
+        MaximumLength: bytes,
+        Buffer: units.as_mut_ptr(),
+    };
+    (units, string)
+}
+
+fn altitudes(volume: &Volume) -> Vec<String> {
+    let instances = volume.instances();
+    instances
+        .into_iter()
+        .map(|instance| instance.altitude)
+        .collect()
+}
+
+#[test]
+fn automatic_attachment_at_start_and_at_mount() {
+    let machine = Machine::default();
+    let log = log();
+    let first = VolumeConfig::memory("\\Device\\HarddiskVolume1", Personality::fat());
+    let first = machine.add_volume(first);
+    let _low = Script::new("low", &log).load(&machine, "45000");
+    let _high = Script::new("high", &log).load(&machine, "385000");
+    assert_eq!(
+        take(&log),
+        [
+            "low setup flags=1 device=8 type=3",
+            "high setup flags=1 device=8 type=3"
+        ]
+    );
+    assert_eq!(altitudes(&first), ["385000", "45000"]);
+    let second = VolumeConfig::memory("\\Device\\Mup", Personality::redirector());
+    let second = machine.add_volume(second);
+    assert_eq!(
+        take(&log),
+        [
+            "high setup flags=5 device=20 type=6",
+            "low setup flags=5 device=20 type=6"
+        ]
+    );
+    assert_eq!(altitudes(&second), ["385000", "45000"]);
+}
+
+#[test]
+fn instance_setup_may_refuse() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log)
+        .setup(|_, _| STATUS_FLT_DO_NOT_ATTACH)
+        .watch(IRP_MJ_CREATE)
+        .load(&machine, "1");
+    assert_eq!(altitudes(&volume), [""; 0]);
+    drop(volume.open("\\a", OpenOptions::create()).unwrap());
+    assert_eq!(
+        machine.attach(&filter.driver, &volume, None),
+        Err(STATUS_FLT_DO_NOT_ATTACH)
+    );
+    filter.unload().unwrap();
+    assert_eq!(
+        take(&log),
+        [
+            "f setup flags=1 device=8 type=2",
+            "f setup flags=2 device=8 type=2"
+        ]
+    );
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn attaching_by_hand() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log).load(&machine, "100");
+    let again = machine.attach(&filter.driver, &volume, None);
+    assert_eq!(again, Err(STATUS_FLT_INSTANCE_NAME_COLLISION));
+    let (_units, altitude) = string("200.5");
+    let (_name_units, name) = string("second");
+    let mut instance = null_mut();
+    // SAFETY: live objects and strings.
+    let status = unsafe {
+        FltAttachVolumeAtAltitude(
+            filter.filter,
+            volume.pointer(),
+            &raw const altitude,
+            &raw const name,
+            &raw mut instance,
+        )
+    };
+    assert_eq!(status, STATUS_SUCCESS);
+    assert_eq!(altitudes(&volume), ["200.5", "100"]);
+    assert_eq!(volume.instances()[0].pointer, instance);
+    // SAFETY: the reference that the attachment returned.
+    unsafe { FltObjectDereference(instance.cast()) };
+    // SAFETY: live objects and strings.
+    let status = unsafe {
+        FltAttachVolumeAtAltitude(
+            filter.filter,
+            volume.pointer(),
+            &raw const altitude,
+            std::ptr::null(),
+            null_mut(),
+        )
+    };
+    assert_eq!(status, STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
+    // SAFETY: live objects and strings.
+    let status = unsafe { FltDetachVolume(filter.filter, volume.pointer(), &raw const name) };
+    assert_eq!(status, STATUS_SUCCESS);
+    assert_eq!(altitudes(&volume), ["100"]);
+    // SAFETY: live objects and strings.
+    let status = unsafe { FltDetachVolume(filter.filter, volume.pointer(), &raw const name) };
+    assert_eq!(status, STATUS_FLT_INSTANCE_NOT_FOUND);
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn detaching_asks_and_unloading_does_not() {
+    let (machine, volume) = machine();
+    let log = log();
+    let none = Script::new("none", &log).query(None).load(&machine, "3");
+    let refuses = Script::new("no", &log)
+        .query(Some(STATUS_FLT_DO_NOT_DETACH))
+        .load(&machine, "2");
+    let agrees = Script::new("yes", &log).load(&machine, "1");
+    take(&log);
+    for driver in [&none.driver, &refuses.driver] {
+        let status = machine.detach(driver, &volume);
+        assert_eq!(status, Err(STATUS_FLT_DO_NOT_DETACH));
+    }
+    assert_eq!(machine.detach(&agrees.driver, &volume), Ok(()));
+    assert_eq!(
+        machine.detach(&agrees.driver, &volume),
+        Err(STATUS_FLT_INSTANCE_NOT_FOUND)
+    );
+    refuses.unload().unwrap();
+    assert_eq!(
+        take(&log),
+        [
+            "no query-teardown",
+            "yes query-teardown",
+            "yes teardown-start 1",
+            "yes teardown-complete 1",
+            "no teardown-start 2",
+            "no teardown-complete 2",
+        ]
+    );
+    volume.dismount();
+    assert_eq!(
+        take(&log),
+        ["none teardown-start 8", "none teardown-complete 8"]
+    );
+}
+
+#[test]
+fn operations_in_flight_are_drained() {
+    let (machine, volume) = machine();
+    let log = log();
+    let (inside, proceed) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
+    let (entered, go) = (inside.clone(), proceed.clone());
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, |_, _, context| {
+            *context = 0x99 as PVOID;
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        })
+        .post(IRP_MJ_READ, |data, objects, context, flags| {
+            assert_eq!(flags, FLTFL_POST_OPERATION_DRAINING);
+            assert_eq!(context as usize, 0x99);
+            assert!(irql::current() <= APC_LEVEL);
+            assert_eq!(status(data), STATUS_FLT_POST_OPERATION_CLEANUP);
+            assert_eq!(iopb(data).MajorFunction, IRP_MJ_READ);
+            assert_eq!(iopb(data).TargetInstance, objects.Instance);
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .load(&machine, "2");
+    let _low = Script::new("low", &log)
+        .pre(IRP_MJ_READ, move |_, _, _| {
+            entered.open();
+            go.pass();
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        })
+        .post(IRP_MJ_READ, |_, _, _, _| FLT_POSTOP_FINISHED_PROCESSING)
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    handle.write(0, b"abc").unwrap();
+    take(&log);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| handle.read(0, &mut [0; 3]));
+        inside.pass();
+        machine.detach(&filter.driver, &volume).unwrap();
+        proceed.open();
+        assert_eq!(reader.join().unwrap(), Ok(3));
+    });
+    assert_eq!(
+        take(&log),
+        [
+            "f pre read",
+            "low pre read",
+            "f query-teardown",
+            "f teardown-start 1",
+            "f post read draining",
+            "f teardown-complete 1",
+            "low post read",
+        ]
+    );
+    drop(handle);
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn teardown_waits_for_pended_operations() {
+    let (machine, volume) = machine();
+    let log = log();
+    let pended = Arc::new(AtomicUsize::new(0));
+    let (store, completing) = (pended.clone(), Arc::new(AtomicBool::new(false)));
+    let completed = completing.clone();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, move |data, _, _| {
+            store.store(data as usize, Ordering::SeqCst);
+            FLT_PREOP_PENDING
+        })
+        .complete(move |_, _| assert!(completed.load(Ordering::SeqCst)))
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    handle.write(0, b"abc").unwrap();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| handle.read(0, &mut [0; 3]));
+        while pended.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        let detach = scope.spawn(|| machine.detach(&filter.driver, &volume));
+        thread::sleep(Duration::from_millis(50));
+        completing.store(true, Ordering::SeqCst);
+        let data = pended.load(Ordering::SeqCst) as PFLT_CALLBACK_DATA;
+        // SAFETY: the operation is pended, so its callback data is live.
+        unsafe {
+            FltCompletePendedPreOperation(data, FLT_PREOP_SUCCESS_NO_CALLBACK, null_mut());
+        }
+        assert_eq!(reader.join().unwrap(), Ok(3));
+        assert_eq!(detach.join().unwrap(), Ok(()));
+    });
+    drop(handle);
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn an_operation_that_stays_pended_is_reported() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, |_, _, _| FLT_PREOP_PENDING)
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| handle.read(0, &mut [0; 3]));
+        while !log.lock().iter().any(|line| line == "f pre read") {
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_millis(20));
+        machine.detach(&filter.driver, &volume).unwrap();
+        assert_eq!(reader.join().unwrap(), Err(STATUS_CANCELLED));
+    });
+    let leaks = machine.verifier().leaks();
+    assert_eq!(leaks.len(), 1);
+    assert_eq!(leaks[0].object, "pended operation");
+}
+
+#[test]
+fn no_callbacks_for_new_operations_after_teardown_start() {
+    let (machine, volume) = machine();
+    let log = log();
+    let other = volume.clone();
+    let filter = Script::new("f", &log)
+        .watch(IRP_MJ_CREATE)
+        .complete(move |_, _| drop(other.open("\\b", OpenOptions::create()).unwrap()))
+        .load(&machine, "1");
+    drop(volume.open("\\a", OpenOptions::create()).unwrap());
+    take(&log);
+    machine.detach(&filter.driver, &volume).unwrap();
+    drop(volume.open("\\c", OpenOptions::create()).unwrap());
+    assert_eq!(
+        take(&log),
+        [
+            "f query-teardown",
+            "f teardown-start 1",
+            "f teardown-complete 1"
+        ]
+    );
+}
+
+#[test]
+fn a_reference_keeps_the_instance_and_not_the_teardown() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log).load(&machine, "1");
+    let instance = volume.instances()[0].pointer;
+    // SAFETY: a live instance.
+    let status = unsafe { FltObjectReference(instance.cast()) };
+    assert_eq!(status, STATUS_SUCCESS);
+    machine.detach(&filter.driver, &volume).unwrap();
+    assert_eq!(take(&log).last().unwrap(), "f teardown-complete 1");
+    // SAFETY: an instance that is still referenced.
+    let status = unsafe { FltObjectReference(instance.cast()) };
+    assert_eq!(status, STATUS_FLT_DELETING_OBJECT);
+    // SAFETY: the reference from above.
+    unsafe { FltObjectDereference(instance.cast()) };
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+fn text(string: &UNICODE_STRING) -> String {
+    let units: Vec<u16> = (0..usize::from(string.Length) / 2)
+        .map(|index| {
+            let unit = string.Buffer.wrapping_add(index);
+            // SAFETY: the buffer holds that many units.
+            unsafe { *unit }
+        })
+        .collect();
+    String::from_utf16(&units).unwrap()
+}
+
+fn name_of(data: PFLT_CALLBACK_DATA, options: u32) -> Result<PFLT_FILE_NAME_INFORMATION, NTSTATUS> {
+    let mut information = null_mut();
+    // SAFETY: the callback data of the caller's callback.
+    let status = unsafe { FltGetFileNameInformation(data, options, &raw mut information) };
+    if status == STATUS_SUCCESS {
+        Ok(information)
+    } else {
+        Err(status)
+    }
+}
+
+#[test]
+fn file_names() {
+    let (machine, volume) = machine();
+    let log = log();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let inner = found.clone();
+    let note = move |data| {
+        let information = name_of(data, FLT_FILE_NAME_NORMALIZED).unwrap();
+        // SAFETY: a live structure.
+        let status = unsafe { FltParseFileNameInformation(information) };
+        assert_eq!(status, STATUS_SUCCESS);
+        // SAFETY: as above.
+        let parts = unsafe { *information };
+        inner.lock().push(format!(
+            "{} | {} | {} | {} | {} | {}",
+            text(&parts.Name),
+            text(&parts.Volume),
+            text(&parts.ParentDir),
+            text(&parts.FinalComponent),
+            text(&parts.Extension),
+            text(&parts.Stream)
+        ));
+        // SAFETY: the reference from above.
+        unsafe { FltReleaseFileNameInformation(information) };
+    };
+    let before = note.clone();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_CREATE, move |data, _, _| {
+            before(data);
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        })
+        .post(IRP_MJ_CREATE, move |data, _, _, _| {
+            note(data);
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .load(&machine, "1");
+    drop(volume.open("\\File.txt", OpenOptions::create()).unwrap());
+    drop(volume.open("\\FILE.TXT:s", OpenOptions::create()).unwrap());
+    let start = "\\Device\\HarddiskVolume1";
+    assert_eq!(
+        *found.lock(),
+        [
+            format!("{start}\\File.txt | {start} | \\ | File.txt | txt | "),
+            format!("{start}\\File.txt | {start} | \\ | File.txt | txt | "),
+            format!("{start}\\FILE.TXT:s | {start} | \\ | FILE.TXT | TXT | :s"),
+            format!("{start}\\File.txt:s | {start} | \\ | File.txt | txt | :s"),
+        ]
+    );
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn a_leaked_name_and_an_over_released_one() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_CREATE, |data, _, _| {
+            name_of(data, FLT_FILE_NAME_OPENED).unwrap();
+            let twice = name_of(data, FLT_FILE_NAME_OPENED).unwrap();
+            // SAFETY: the reference from above.
+            unsafe { FltReleaseFileNameInformation(twice) };
+            // SAFETY: stale, which the machine is expected to notice.
+            unsafe { FltReleaseFileNameInformation(twice) };
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .load(&machine, "1");
+    drop(volume.open("\\x", OpenOptions::create()).unwrap());
+    let bugchecks = machine.verifier().bugchecks();
+    assert_eq!(bugchecks.len(), 1);
+    let Severity::Bugcheck { code, parameters } = &bugchecks[0].severity else {
+        panic!("not a bugcheck");
+    };
+    assert_eq!((*code, parameters[0]), (0xF5, 0x68));
+    filter.unload().unwrap();
+    let leaks = machine.verifier().leaks();
+    assert_eq!(leaks.len(), 1);
+    assert_eq!(leaks[0].object, "file name information");
+    assert_eq!(leaks[0].note, "\\Device\\HarddiskVolume1\\x");
+    assert_eq!(leaks[0].acquired, [("FltGetFileNameInformation", 1)]);
+}
+
+#[test]
+fn the_name_that_a_rename_leads_to() {
+    let (machine, volume) = machine();
+    let log = log();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let inner = found.clone();
+    let _filter = Script::new("f", &log)
+        .pre(IRP_MJ_SET_INFORMATION, move |data, objects, _| {
+            // SAFETY: this is a rename.
+            let set = unsafe { iopb(data).Parameters.SetFileInformation };
+            let rename: *mut FILE_RENAME_INFORMATION = set.InfoBuffer.cast();
+            // SAFETY: the buffer holds such a structure.
+            let header = unsafe { rename.read_unaligned() };
+            let offset = std::mem::offset_of!(FILE_RENAME_INFORMATION, FileName);
+            let name = rename.wrapping_byte_add(offset).cast();
+            let mut information = null_mut();
+            // SAFETY: the objects of this callback; the name follows the structure's head.
+            let status = unsafe {
+                FltGetDestinationFileNameInformation(
+                    objects.Instance,
+                    objects.FileObject,
+                    header.RootDirectory,
+                    name,
+                    header.FileNameLength,
+                    FLT_FILE_NAME_NORMALIZED,
+                    &raw mut information,
+                )
+            };
+            assert_eq!(status, STATUS_SUCCESS);
+            // SAFETY: the structure from above.
+            inner.lock().push(text(unsafe { &(*information).Name }));
+            // SAFETY: the reference from above.
+            unsafe { FltReleaseFileNameInformation(information) };
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    handle.rename("\\b", false).unwrap();
+    assert_eq!(*found.lock(), ["\\Device\\HarddiskVolume1\\b"]);
+}
+
+static RAN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+fltapi! {
+    unsafe fn routine(item: PFLT_GENERIC_WORKITEM, object: PVOID, context: PVOID) {
+        assert_eq!(irql::current(), PASSIVE_LEVEL);
+        assert!(!object.is_null());
+        thread::sleep(Duration::from_millis(50));
+        // SAFETY: the item that this routine was queued with.
+        unsafe { FltFreeGenericWorkItem(item) };
+        RAN.lock().push(context as usize);
+    }
+}
+
+#[test]
+fn unload_waits_for_a_work_item() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_CREATE, |_, objects, _| {
+            // SAFETY: no arguments.
+            let item = unsafe { FltAllocateGenericWorkItem() };
+            // SAFETY: live objects, and a routine that frees the item.
+            let status = unsafe {
+                FltQueueGenericWorkItem(
+                    item,
+                    objects.Filter.cast(),
+                    Some(routine),
+                    DelayedWorkQueue,
+                    7 as PVOID,
+                )
+            };
+            assert_eq!(status, STATUS_SUCCESS);
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .load(&machine, "1");
+    drop(volume.open("\\a", OpenOptions::create()).unwrap());
+    filter.unload().unwrap();
+    assert_eq!(*RAN.lock(), [7]);
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn a_kernel_reference_of_a_driver_delays_the_close() {
+    let (machine, volume) = machine();
+    let log = log();
+    let _filter = Script::new("f", &log)
+        .watch(IRP_MJ_CLOSE)
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    let reference = handle.reference();
+    let second = handle.reference();
+    take(&log);
+    handle.close();
+    machine.at_irql(DISPATCH_LEVEL, || drop(reference));
+    assert_eq!(take(&log), [""; 0]);
+    // The last reference goes at DISPATCH_LEVEL: a worker thread closes.
+    machine.at_irql(DISPATCH_LEVEL, || drop(second));
+    machine.settle();
+    assert_eq!(take(&log), ["f pre close", "f post close"]);
+    assert!(machine.finish().is_clean());
+}
