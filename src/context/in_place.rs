@@ -1,0 +1,117 @@
+//! Building a value at its final address.
+//!
+//! Some kernel structures are linked into lists while they exist (an `ERESOURCE`, an event), so
+//! they must never move. A context that holds one is built in the memory that the Filter Manager
+//! allocated, field by field, with [`in_place!`](crate::in_place), and stays there: a
+//! [`Unique`](super::Unique) of a type that is not `Unpin` gives no `&mut`.
+
+/// A recipe for a `T` that is written straight to its final address, and cannot fail.
+///
+/// # Safety
+///
+/// [`InPlace::write`] initialises the whole `T`.
+#[must_use = "a recipe does nothing until it is allocated"]
+pub unsafe trait InPlace<T> {
+    /// Writes the value.
+    ///
+    /// # Safety
+    ///
+    /// `place` is aligned for a `T`, may be written and holds no value yet; the value does not
+    /// move afterwards until it is dropped.
+    unsafe fn write(self, place: *mut T);
+}
+
+/// A recipe made of a closure.
+pub struct ByClosure<C>(C);
+
+/// Makes a recipe of a closure that initialises what its argument points to.
+///
+/// [`in_place!`](crate::in_place) is the safe way to get one.
+///
+/// # Safety
+///
+/// Under the conditions of [`InPlace::write`], the closure initialises the whole `T`.
+pub const unsafe fn by_closure<T, C: FnOnce(*mut T)>(write: C) -> ByClosure<C> {
+    ByClosure(write)
+}
+
+// SAFETY: `by_closure` was promised that the closure initialises the whole `T`.
+unsafe impl<T, C: FnOnce(*mut T)> InPlace<T> for ByClosure<C> {
+    unsafe fn write(self, place: *mut T) {
+        (self.0)(place);
+    }
+}
+
+/// Picks no impl for a type that is `Unpin`: a field that is built in place must not be moved out
+/// by way of a hand-written `impl Unpin`, which is safe code.
+#[doc(hidden)]
+pub trait MustNotBeUnpin<Ambiguous> {
+    #[doc(hidden)]
+    fn check() {}
+}
+
+impl<T: ?Sized> MustNotBeUnpin<()> for T {}
+impl<T: ?Sized + Unpin> MustNotBeUnpin<u8> for T {}
+
+/// Makes a recipe for a struct: `in_place!(Type { field: value, other <- recipe })`.
+///
+/// A field with a colon gets a value; a field with an arrow is itself built in place. Every field
+/// must be named, once. A struct with an arrow must not be `Unpin`: what is built in place stays
+/// there.
+///
+/// ```
+/// use fltctx::{context::InPlace, in_place};
+///
+/// struct Point { x: u32, y: u32 }
+///
+/// fn recipe(x: u32) -> impl InPlace<Point> {
+///     in_place!(Point { x: x, y: 2 })
+/// }
+/// # let _ = recipe(1);
+/// ```
+#[macro_export]
+macro_rules! in_place {
+    ($ty:ident { $($fields:tt)* }) => {
+        // SAFETY: `@write` below writes every field, once: `@all` is a struct expression over the
+        // same fields that is checked and never run.
+        unsafe {
+            $crate::context::by_closure(move |place: *mut $ty| {
+                $crate::in_place!(@write $ty, place, $($fields)*);
+                #[allow(unreachable_code, clippy::diverging_sub_expression)]
+                if false {
+                    let _: $ty = $crate::in_place!(@all $ty, [] $($fields)*);
+                }
+            })
+        }
+    };
+
+    (@write $ty:ident, $place:ident, $field:ident : $value:expr $(, $($rest:tt)*)?) => {
+        {
+            let value = $value;
+            // SAFETY: the field is part of the place, which may be written and is not
+            // initialised yet.
+            unsafe { (&raw mut (*$place).$field).write(value) };
+        }
+        $($crate::in_place!(@write $ty, $place, $($rest)*);)?
+    };
+    (@write $ty:ident, $place:ident, $field:ident <- $recipe:expr $(, $($rest:tt)*)?) => {
+        {
+            let _ = <$ty as $crate::context::MustNotBeUnpin<_>>::check;
+            let recipe = $recipe;
+            // SAFETY: as above, and the whole does not move, so neither does the field.
+            unsafe { $crate::context::InPlace::write(recipe, &raw mut (*$place).$field) };
+        }
+        $($crate::in_place!(@write $ty, $place, $($rest)*);)?
+    };
+    (@write $ty:ident, $place:ident, ) => {};
+
+    (@all $ty:ident, [$($done:tt)*] $field:ident : $value:expr $(, $($rest:tt)*)?) => {
+        $crate::in_place!(@all $ty, [$($done)* $field: ::core::unreachable!(),] $($($rest)*)?)
+    };
+    (@all $ty:ident, [$($done:tt)*] $field:ident <- $recipe:expr $(, $($rest:tt)*)?) => {
+        $crate::in_place!(@all $ty, [$($done)* $field: ::core::unreachable!(),] $($($rest)*)?)
+    };
+    (@all $ty:ident, [$($done:tt)*]) => {
+        $ty { $($done)* }
+    };
+}
