@@ -1,0 +1,21 @@
+//! Runs a minifilter over real files and reports what its contexts did.
+//!
+//! The [`workload`] is the same whichever [`Door`] the driver comes through: linked into the
+//! process, or mapped from its image. It never modifies the directory that it is given.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod interrupt;
+pub mod progress;
+pub mod report;
+pub mod scan;
+pub mod workload;
+
+mod door;
+mod error;
+mod scratch;
+
+pub use door::{Door, InProcess};
+pub use error::Error;
+pub use workload::{Options, Run, run};
