@@ -1,0 +1,188 @@
+//! Operations: payloads from pre to post, on every path.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use fltctx::{operation::parameters::Disposition, prelude::*};
+use fltsim::{IoOptions, OpenOptions, filesystem::Personality};
+
+use crate::{
+    below::{Stage, enter, wait_for},
+    probe::{Bench, Hooks, Id, OnHandle, OnStream, Probe, SEEDS, drops},
+};
+
+/// A context allocated in pre-create is set in post-create.
+#[test]
+fn allocate_in_pre_create_and_set_in_post_create() {
+    for seed in SEEDS {
+        let set = Arc::new(AtomicU64::new(0));
+        let bench = Bench::with(seed, Personality::ntfs(), {
+            let set = Arc::clone(&set);
+            Hooks {
+                pre_create: Some(Arc::new(|create: &mut Pre<'_, Probe, Create>| {
+                    assert_eq!(create.create_parameters().disposition, Disposition::OpenIf);
+                    PreResult::callback(create.filter().allocate(OnHandle::default()).ok())
+                })),
+                post_create: Some(Arc::new(
+                    move |create: &mut Post<'_, Probe, Create>, context| {
+                        let context: Unique<OnHandle> = context.unwrap();
+                        set.store(context.id(), Ordering::Relaxed);
+                        let file = create.opened().expect("the create succeeded");
+                        drop(file.slot::<OnHandle>().set(context).unwrap());
+                    },
+                )),
+                ..Hooks::default()
+            }
+        });
+        let file = bench.open(r"\a");
+        let got = bench.on(&file, |op| op.slot::<OnHandle>().get().unwrap().unwrap());
+        assert_eq!(got.id(), set.load(Ordering::Relaxed));
+        assert_eq!(bench.count(&got), 2);
+        let id = got.id();
+        drop(got);
+        assert_eq!(drops(id), 0);
+        drop(file);
+        assert_eq!(drops(id), 1, "the context goes with the file object");
+        bench.finish();
+    }
+}
+
+/// When the create fails, the context allocated for it is dropped and nothing is opened.
+#[test]
+fn a_failed_create_drops_the_payload() {
+    let allocated = Arc::new(AtomicU64::new(0));
+    let bench = Bench::with(0, Personality::ntfs(), {
+        let allocated = Arc::clone(&allocated);
+        Hooks {
+            pre_create: Some(Arc::new(move |create: &mut Pre<'_, Probe, Create>| {
+                let context = create.filter().allocate(OnHandle::default()).unwrap();
+                allocated.store(context.id(), Ordering::Relaxed);
+                PreResult::callback(Some(context))
+            })),
+            post_create: Some(Arc::new(|create: &mut Post<'_, Probe, Create>, context| {
+                assert!(create.opened().is_none());
+                assert_eq!(create.status(), Status::OBJECT_NAME_NOT_FOUND);
+                drop(context);
+            })),
+            ..Hooks::default()
+        }
+    });
+    let error = bench.volume.open(r"\missing", OpenOptions::read()).err();
+    assert_eq!(error, Some(Status::OBJECT_NAME_NOT_FOUND.into_raw()));
+    assert_eq!(drops(allocated.load(Ordering::Relaxed)), 1);
+    bench.finish();
+}
+
+/// A pre-operation callback can end the operation.
+#[test]
+fn a_completed_operation_goes_no_further() {
+    let bench = Bench::new(0);
+    bench.hook(Hooks {
+        pre_create: Some(Arc::new(|_: &mut Pre<'_, Probe, Create>| {
+            PreResult::complete(Status::ACCESS_DENIED, 0)
+        })),
+        ..Hooks::default()
+    });
+    let error = bench.volume.open(r"\a", OpenOptions::create()).err();
+    assert_eq!(error, Some(Status::ACCESS_DENIED.into_raw()));
+    bench.finish();
+}
+
+/// Counts the bytes of reads with a stream context as the payload.
+fn counting(bytes: &Arc<AtomicU64>, posts: &Arc<AtomicU32>, synchronize: bool) -> Hooks {
+    let bytes = Arc::clone(bytes);
+    let posts = Arc::clone(posts);
+    Hooks {
+        pre_read: Some(Arc::new(move |read: &mut Pre<'_, Probe, Read>| {
+            let context = read
+                .slot::<OnStream>()
+                .get_or_insert_with(OnStream::default)
+                .unwrap();
+            if synchronize {
+                read.synchronize(Some(context))
+            } else {
+                PreResult::callback(Some(context))
+            }
+        })),
+        post_read: Some(Arc::new(
+            move |read: &mut Post<'_, Probe, Read>, context| {
+                let context: Shared<OnStream> = context.unwrap();
+                assert_eq!(drops(context.id()), 0, "readable at any IRQL");
+                posts.fetch_add(1, Ordering::Relaxed);
+                bytes.fetch_add(read.information() as u64, Ordering::Relaxed);
+            },
+        )),
+        ..Hooks::default()
+    }
+}
+
+/// A payload reaches the post-operation callback wherever and however the read completes.
+#[test]
+fn a_payload_reaches_every_completion() {
+    for seed in SEEDS {
+        for synchronize in [false, true] {
+            let bytes = Arc::new(AtomicU64::new(0));
+            let posts = Arc::new(AtomicU32::new(0));
+            let bench = Bench::new(seed);
+            let file = bench.open(r"\a");
+            file.write(0, &[7; 100]).unwrap();
+            bench.hook(counting(&bytes, &posts, synchronize));
+            let mut buffer = [0; 60];
+            assert_eq!(file.read(0, &mut buffer), Ok(60));
+            assert_eq!(file.read_fast(0, &mut buffer), Ok(60));
+            assert_eq!(file.read_with(0, &mut buffer, IoOptions::worker()), Ok(60));
+            assert_eq!(
+                file.read_with(60, &mut buffer, IoOptions::dispatch()),
+                Ok(40)
+            );
+            if !synchronize {
+                assert_eq!(file.read_paging(0, &mut buffer), Ok(60));
+            }
+            let expected = if synchronize { (4, 220) } else { (5, 280) };
+            assert_eq!(
+                (posts.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed)),
+                expected
+            );
+            drop(file);
+            bench.finish();
+        }
+    }
+}
+
+/// An operation whose instance is detached while it is on its way is drained: the library drops
+/// the payload, and the driver's post-operation callback does not run.
+#[test]
+fn draining_drops_the_payload() {
+    for seed in SEEDS {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let posts = Arc::new(AtomicU32::new(0));
+        let bench = Bench::new(seed);
+        let below = crate::below::load(&bench.machine);
+        let file = bench.open(r"\a");
+        file.write(0, &[7; 100]).unwrap();
+        let context = bench.on(&file, |op| {
+            op.slot::<OnStream>()
+                .get_or_insert_with(OnStream::default)
+                .unwrap()
+        });
+        bench.hook(counting(&bytes, &posts, false));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| file.read(0, &mut [0; 60]));
+            wait_for(Stage::Held);
+            assert_eq!(bench.count(&context), 3, "the stream's, ours, the payload");
+            bench.machine.detach(&bench.driver, &bench.volume).unwrap();
+            assert_eq!(bench.count(&context), 1, "ours");
+            enter(Stage::Released);
+            assert_eq!(reader.join().unwrap(), Ok(60));
+        });
+        assert_eq!(posts.load(Ordering::Relaxed), 0);
+        let id = context.id();
+        drop(context);
+        assert_eq!(drops(id), 1);
+        drop(file);
+        below.unload(fltsim::Unload::Normal).unwrap();
+        bench.finish();
+    }
+}
