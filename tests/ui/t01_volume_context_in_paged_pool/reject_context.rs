@@ -1,0 +1,13 @@
+//! T-01: a volume context must live in nonpaged pool.
+
+use fltctx::prelude::*;
+
+struct Mount;
+
+impl Context for Mount {
+    type Kind = kind::Volume;
+    type Pool = pool::Paged;
+    const TAG: PoolTag = PoolTag::new(*b"Exam");
+}
+
+fn main() {}

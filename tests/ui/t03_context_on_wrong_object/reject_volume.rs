@@ -1,0 +1,13 @@
+//! T-03: a context is set on, and got from, the kind of object that it is declared for.
+
+#[path = "../filter.rs"]
+mod filter;
+
+use filter::*;
+use fltctx::prelude::*;
+
+fn get(setup: &InstanceSetup<'_, Example>) {
+    let _ = setup.volume().slot::<OnInstance>();
+}
+
+fn main() {}

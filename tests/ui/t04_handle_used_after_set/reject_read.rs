@@ -1,0 +1,16 @@
+//! T-04: a handle that was set belongs to the object: what set returns is used from then on.
+
+#[path = "../filter.rs"]
+mod filter;
+
+use core::sync::atomic::Ordering;
+
+use filter::*;
+use fltctx::{context::Slot, prelude::*};
+
+fn set(slot: Slot<'_, Example, OnStream>, context: Unique<OnStream>) {
+    let _ = slot.set(context);
+    context.count.fetch_add(1, Ordering::Relaxed);
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! T-06: a context is `Send`, `Sync` and `'static`: any thread reaches it, any thread drops it, and it lives as long as its object.
+
+use core::sync::atomic::AtomicU64;
+
+use fltctx::prelude::*;
+
+struct Count(AtomicU64, &'static u64);
+
+impl Context for Count {
+    type Kind = kind::Stream;
+    type Pool = pool::NonPaged;
+    const TAG: PoolTag = PoolTag::new(*b"Exam");
+}
+
+fn main() {}

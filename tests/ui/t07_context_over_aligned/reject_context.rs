@@ -1,0 +1,24 @@
+//! T-07: a context is aligned to 8 bytes at most, because the Filter Manager promises no more.
+
+use fltctx::prelude::*;
+
+#[repr(align(16))]
+struct Wide;
+
+impl Context for Wide {
+    type Kind = kind::Stream;
+    type Pool = pool::NonPaged;
+    const TAG: PoolTag = PoolTag::new(*b"Exam");
+}
+
+struct Own;
+
+impl Minifilter for Own {
+    fn load(_driver: &DriverEntry) -> Result<Self, Status> {
+        Ok(Self)
+    }
+}
+
+contexts! { Own: Wide }
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! T-08: a handle to a paged context is neither the payload of a post-operation that may run at DISPATCH_LEVEL, nor read or cloned there.
+
+#[path = "../filter.rs"]
+mod filter;
+
+use filter::*;
+use fltctx::prelude::*;
+
+fn after(read: &Post<'_, Example, Read>, context: &Shared<OnFile>) -> Shared<OnFile> {
+    context.clone_at(read.irql())
+}
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! T-13: a payload goes with a call back: nobody would take it otherwise, and it would leak.
+
+#[path = "../filter.rs"]
+mod filter;
+
+use filter::*;
+use fltctx::prelude::*;
+
+impl PreOperation<Read> for Example {
+    type Completion = Shared<OnStream>;
+
+    fn pre(&self, _read: &mut Pre<'_, Self, Read>) -> PreResult<Self::Completion> {
+        PreResult::no_callback()
+    }
+}
+
+driver_entry!(Example, operations![Read: pre]);
+
+fn main() {}
