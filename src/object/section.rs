@@ -58,6 +58,22 @@ impl<T: Context> From<SectionError<T>> for Status {
     }
 }
 
+impl<T: Context> fmt::Display for SectionError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the section could not be created: {}",
+            self.failure.status()
+        )
+    }
+}
+
+impl From<SectionFailure> for Status {
+    fn from(failure: SectionFailure) -> Self {
+        failure.status()
+    }
+}
+
 impl SectionFailure {
     /// The status behind it.
     #[must_use]

@@ -167,16 +167,36 @@ impl<F: Minifilter, O: Operation> Post<'_, F, O> {
     where
         O: PassiveAfter,
     {
-        let status = self.status();
-        if !status.is_success() || status == Status::REPARSE {
-            return None;
-        }
-        // SAFETY: as for `slot`; the create succeeded, so the file object is open.
-        Some(unsafe { FileObject::new(self.objects) })
+        opened(self.status()).then(|| {
+            // SAFETY: as for `slot`; the create succeeded, so the file object is open.
+            unsafe { FileObject::new(self.objects) }
+        })
     }
 }
 
 impl<F: Minifilter, O: Operation> SafePost<'_, F, O> {
+    /// The file that was opened. As [`Post::opened`]; a plain post-create is as safe as this one.
+    #[must_use]
+    pub fn opened(&self) -> Option<FileObject<'_, F>>
+    where
+        O: PassiveAfter,
+    {
+        opened(self.status()).then(|| {
+            // SAFETY: as for `slot`; the create succeeded, so the file object is open.
+            unsafe { FileObject::new(self.objects) }
+        })
+    }
+
+    /// The file object; holds file, stream and stream handle contexts.
+    #[must_use]
+    pub fn file_object(&self) -> FileObject<'_, F>
+    where
+        O: ReachesAfter<kind::StreamHandle>,
+    {
+        // SAFETY: as for `slot`.
+        unsafe { FileObject::new(self.objects) }
+    }
+
     /// Several of the operation's contexts in one call. See [`Pre::contexts`](super::Pre).
     ///
     /// DDI: `FltGetContextsEx`, or `FltGetContexts` before Windows 8.
@@ -278,6 +298,11 @@ pub(super) trait SafePostThunk<O: Operation> {
         objects: PCFLT_RELATED_OBJECTS,
         completion: PVOID,
     ) -> FLT_POSTOP_CALLBACK_STATUS;
+}
+
+/// Whether a create that ended like this has opened a file.
+fn opened(status: Status) -> bool {
+    status.is_success() && status != Status::REPARSE
 }
 
 fn draining(flags: FLT_POST_OPERATION_FLAGS) -> bool {

@@ -20,7 +20,7 @@ use crate::{
 pub struct SectionConflict<'a, F: Minifilter> {
     context: PFLT_CONTEXT,
     data: PFLT_CALLBACK_DATA,
-    passive: Passive,
+    irql: Passive,
     callback: PhantomData<&'a ()>,
     filter: PhantomData<fn() -> F>,
 }
@@ -50,14 +50,14 @@ impl<F: Minifilter> SectionConflict<'_, F> {
 
     /// Proof that the IRQL is `PASSIVE_LEVEL`.
     #[must_use]
-    pub fn passive(&self) -> &Passive {
-        &self.passive
+    pub fn irql(&self) -> &Passive {
+        &self.irql
     }
 
     /// The same proof, to be lent to a [lock](crate::lock) that raises the IRQL.
     #[must_use]
-    pub fn passive_mut(&mut self) -> &mut Passive {
-        &mut self.passive
+    pub fn irql_mut(&mut self) -> &mut Passive {
+        &mut self.irql
     }
 }
 
@@ -72,7 +72,7 @@ sys::fltapi! {
             context,
             data,
             // SAFETY: the Filter Manager calls this at PASSIVE_LEVEL.
-            passive: unsafe { Passive::assert() },
+            irql: unsafe { Passive::assert() },
             callback: PhantomData,
             filter: PhantomData,
         };
