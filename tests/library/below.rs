@@ -1,4 +1,4 @@
-//! A raw filter below the probe that holds reads, so that something can happen to the probe while
+//! A raw filter below the probe that holds reads and writes, so that something can happen to the probe while
 //! its operation is on its way.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 use fltctx::sys;
 use fltsim::{Driver, DriverConfig, Machine};
 
-/// Where a read is: nowhere, held below, or let go.
+/// Where an operation is: nowhere, held below, or let go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {
     Idle,
@@ -46,22 +46,21 @@ pub(crate) fn load(machine: &Machine) -> Driver {
     driver
 }
 
-static OPERATIONS: [sys::FLT_OPERATION_REGISTRATION; 2] = [
-    sys::FLT_OPERATION_REGISTRATION {
-        MajorFunction: sys::IRP_MJ_READ,
-        Flags: 0,
-        PreOperation: Some(hold),
-        PostOperation: None,
-        Reserved1: ptr::null_mut(),
-    },
-    sys::FLT_OPERATION_REGISTRATION {
-        MajorFunction: sys::IRP_MJ_OPERATION_END,
-        Flags: 0,
-        PreOperation: None,
-        PostOperation: None,
-        Reserved1: ptr::null_mut(),
-    },
+static OPERATIONS: [sys::FLT_OPERATION_REGISTRATION; 3] = [
+    row(sys::IRP_MJ_READ, Some(hold)),
+    row(sys::IRP_MJ_WRITE, Some(hold)),
+    row(sys::IRP_MJ_OPERATION_END, None),
 ];
+
+const fn row(major: u8, pre: sys::PFLT_PRE_OPERATION_CALLBACK) -> sys::FLT_OPERATION_REGISTRATION {
+    sys::FLT_OPERATION_REGISTRATION {
+        MajorFunction: major,
+        Flags: 0,
+        PreOperation: pre,
+        PostOperation: None,
+        Reserved1: ptr::null_mut(),
+    }
+}
 
 static FILTER: Mutex<usize> = Mutex::new(0);
 
@@ -91,7 +90,7 @@ sys::fltapi! {
         sys::STATUS_SUCCESS
     }
 
-    /// Holds a read until the test lets it go.
+    /// Holds an operation until the test lets it go.
     unsafe fn hold(
         _data: sys::PFLT_CALLBACK_DATA,
         _objects: sys::PCFLT_RELATED_OBJECTS,

@@ -159,9 +159,9 @@ fn draining_drops_the_payload() {
         let bytes = Arc::new(AtomicU64::new(0));
         let posts = Arc::new(AtomicU32::new(0));
         let bench = Bench::new(seed);
-        let below = crate::below::load(&bench.machine);
         let file = bench.open(r"\a");
         file.write(0, &[7; 100]).unwrap();
+        let below = crate::below::load(&bench.machine);
         let context = bench.on(&file, |op| {
             op.slot::<OnStream>()
                 .get_or_insert_with(OnStream::default)
@@ -185,4 +185,91 @@ fn draining_drops_the_payload() {
         below.unload(fltsim::Unload::Normal).unwrap();
         bench.finish();
     }
+}
+
+/// Counts where a safe post-operation ends up: run, or refused.
+fn counting_writes(run: &Arc<AtomicU32>, refused: &Arc<AtomicU32>) -> Hooks {
+    let (run, refused) = (Arc::clone(run), Arc::clone(refused));
+    Hooks {
+        pre_write: Some(Arc::new(|write: &mut Pre<'_, Probe, Write>| {
+            let slot = write.slot::<OnStream>();
+            PreResult::callback(slot.get_or_insert_with(OnStream::default).ok())
+        })),
+        safe_write: Some(Arc::new(
+            move |write: &mut SafePost<'_, Probe, Write>, context| {
+                let context: Shared<OnStream> = context.unwrap();
+                // Getting is legal here, whatever IRQL the write completed at.
+                let (got,) = write.contexts::<(OnStream,)>();
+                assert!(got.unwrap().ptr_eq(&context));
+                assert!(!write.file_object().is_directory().unwrap());
+                run.fetch_add(1, Ordering::Relaxed);
+            },
+        )),
+        refused_write: Some(Arc::new(
+            move |write: &mut Post<'_, Probe, Write>, context| {
+                assert!(write.is_paging_io());
+                assert_eq!(drops(context.unwrap().id()), 0);
+                refused.fetch_add(1, Ordering::Relaxed);
+            },
+        )),
+        ..Hooks::default()
+    }
+}
+
+/// A safe post-operation runs at a low IRQL wherever the write completes; only paging I/O that
+/// completes at `DISPATCH_LEVEL` is refused, and then the driver gets the payload all the same.
+#[test]
+fn a_safe_post_operation_runs_where_it_is_safe() {
+    for seed in SEEDS {
+        let (run, refused) = (Arc::default(), Arc::default());
+        let bench = Bench::with(seed, Personality::ntfs(), counting_writes(&run, &refused));
+        let file = bench.open(r"\a");
+        assert_eq!(file.write(0, &[1; 60]), Ok(60));
+        for options in [
+            IoOptions::worker(),
+            IoOptions::dispatch(),
+            IoOptions::default().fast_io(),
+            IoOptions::default().paging(),
+            IoOptions::worker().paging(),
+        ] {
+            assert_eq!(file.write_with(0, &[2; 60], options), Ok(60), "{options:?}");
+        }
+        bench.machine.settle();
+        assert_eq!(run.load(Ordering::Relaxed), 6);
+        assert_eq!(refused.load(Ordering::Relaxed), 0);
+        let refusal = IoOptions::dispatch().paging();
+        assert_eq!(file.write_with(0, &[3; 60], refusal), Ok(60));
+        assert_eq!(run.load(Ordering::Relaxed), 6);
+        assert_eq!(refused.load(Ordering::Relaxed), 1);
+        drop(file);
+        bench.finish();
+    }
+}
+
+/// Draining drops the payload of a safe post-operation too.
+#[test]
+fn draining_drops_the_payload_of_a_safe_post_operation() {
+    let (run, refused) = (Arc::default(), Arc::default());
+    let bench = Bench::with(0, Personality::ntfs(), counting_writes(&run, &refused));
+    let file = bench.open(r"\a");
+    let context = bench.on(&file, |op| {
+        op.slot::<OnStream>()
+            .get_or_insert_with(OnStream::default)
+            .unwrap()
+    });
+    let below = crate::below::load(&bench.machine);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| file.write(0, &[0; 60]));
+        wait_for(Stage::Held);
+        assert_eq!(bench.count(&context), 3, "the stream's, ours, the payload");
+        bench.machine.detach(&bench.driver, &bench.volume).unwrap();
+        assert_eq!(bench.count(&context), 1, "ours");
+        enter(Stage::Released);
+        assert_eq!(writer.join().unwrap(), Ok(60));
+    });
+    assert_eq!(run.load(Ordering::Relaxed), 0);
+    assert_eq!(refused.load(Ordering::Relaxed), 0);
+    drop((context, file));
+    below.unload(fltsim::Unload::Normal).unwrap();
+    bench.finish();
 }

@@ -136,6 +136,12 @@ pub(crate) struct Hooks {
     pub pre_read: Option<PreRead>,
     /// Runs in post-read.
     pub post_read: Option<PostRead>,
+    /// Runs in pre-write.
+    pub pre_write: Option<PreWrite>,
+    /// Runs in the safe post-operation of writes.
+    pub safe_write: Option<SafeWrite>,
+    /// Runs when that is refused.
+    pub refused_write: Option<RefusedWrite>,
     /// Makes loading fail.
     pub load: Option<Status>,
 }
@@ -150,6 +156,10 @@ type PostCreate = Arc<dyn Fn(&mut Post<'_, Probe, Create>, Option<Unique<OnHandl
 type PreRead =
     Arc<dyn Fn(&mut Pre<'_, Probe, Read>) -> PreResult<Option<Shared<OnStream>>> + Send + Sync>;
 type PostRead = Arc<dyn Fn(&mut Post<'_, Probe, Read>, Option<Shared<OnStream>>) + Send + Sync>;
+type PreWrite = Arc<dyn Fn(&mut Pre<'_, Probe, Write>) -> PreResult<Payload> + Send + Sync>;
+type SafeWrite = Arc<dyn Fn(&mut SafePost<'_, Probe, Write>, Payload) + Send + Sync>;
+type RefusedWrite = Arc<dyn Fn(&mut Post<'_, Probe, Write>, Payload) + Send + Sync>;
+type Payload = Option<Shared<OnStream>>;
 
 /// Names the closure type for a callback object of any lifetime.
 pub(crate) trait Hooked {
@@ -179,6 +189,9 @@ impl Hooks {
         post_create: None,
         pre_read: None,
         post_read: None,
+        pre_write: None,
+        safe_write: None,
+        refused_write: None,
         load: None,
     };
 }
@@ -287,7 +300,34 @@ impl PostOperation<Read> for Probe {
     }
 }
 
-driver_entry!(Probe, operations![FlushBuffers: pre, Create, Read]);
+impl PreOperation<Write> for Probe {
+    type Completion = Option<Shared<OnStream>>;
+
+    fn pre(&self, write: &mut Pre<'_, Self, Write>) -> PreResult<Self::Completion> {
+        hooks()
+            .pre_write
+            .map_or_else(PreResult::no_callback, |hook| hook(write))
+    }
+}
+
+impl SafePostOperation<Write> for Probe {
+    fn safe_post(&self, write: &mut SafePost<'_, Self, Write>, completion: Self::Completion) {
+        if let Some(hook) = hooks().safe_write {
+            hook(write, completion);
+        }
+    }
+
+    fn refused(&self, write: &mut Post<'_, Self, Write>, completion: Self::Completion) {
+        if let Some(hook) = hooks().refused_write {
+            hook(write, completion);
+        }
+    }
+}
+
+driver_entry!(
+    Probe,
+    operations![FlushBuffers: pre, Create, Read, Write: safe]
+);
 
 /// One test's machine, with the probe loaded and attached to one volume.
 ///
