@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod sys;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -25,12 +26,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Sys(sys::Arguments),
     Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Sys(arguments) => sys::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

@@ -596,8 +596,7 @@ layout! {
     }
 }
 
-// On Windows these are wdk-sys's own types, generated from the headers themselves.
-#[cfg(not(windows))]
+// On Windows these are wdk-sys's own types, generated from the headers that are there.
 layout! {
     UNICODE_STRING: 16, 8 {
         Length = 0,
@@ -674,33 +673,6 @@ layout! {
         DriverUnload = 104,
         MajorFunction = 112,
     }
-    DEVICE_OBJECT: 336, 16 {
-        Type = 0,
-        Size = 2,
-        ReferenceCount = 4,
-        DriverObject = 8,
-        NextDevice = 16,
-        AttachedDevice = 24,
-        CurrentIrp = 32,
-        Timer = 40,
-        Flags = 48,
-        Characteristics = 52,
-        Vpb = 56,
-        DeviceExtension = 64,
-        DeviceType = 72,
-        StackSize = 76,
-        Queue = 80,
-        AlignmentRequirement = 152,
-        DeviceQueue = 160,
-        Dpc = 200,
-        ActiveThreadCount = 264,
-        SecurityDescriptor = 272,
-        DeviceLock = 280,
-        SectorSize = 304,
-        Spare1 = 306,
-        DeviceObjectExtension = 312,
-        Reserved = 320,
-    }
     VPB: 96, 8 {
         Type = 0,
         Size = 2,
@@ -738,6 +710,39 @@ layout! {
     KEVENT: 24, 8 {
         Header = 0,
     }
+}
+
+// These as well, but some of their members are in unnamed unions, which bindgen names as it
+// likes, and the headers of mingw-w64 leave out the alignment of a device object.
+#[cfg(not(windows))]
+layout! {
+    DEVICE_OBJECT: 336, 16 {
+        Type = 0,
+        Size = 2,
+        ReferenceCount = 4,
+        DriverObject = 8,
+        NextDevice = 16,
+        AttachedDevice = 24,
+        CurrentIrp = 32,
+        Timer = 40,
+        Flags = 48,
+        Characteristics = 52,
+        Vpb = 56,
+        DeviceExtension = 64,
+        DeviceType = 72,
+        StackSize = 76,
+        Queue = 80,
+        AlignmentRequirement = 152,
+        DeviceQueue = 160,
+        Dpc = 200,
+        ActiveThreadCount = 264,
+        SecurityDescriptor = 272,
+        DeviceLock = 280,
+        SectorSize = 304,
+        Spare1 = 306,
+        DeviceObjectExtension = 312,
+        Reserved = 320,
+    }
     DISPATCHER_HEADER: 24, 8 {
     }
     FAST_MUTEX: 56, 8 {
@@ -761,6 +766,18 @@ layout! {
         NumberOfExclusiveWaiters = 76,
         Reserved2 = 80,
         Address = 88,
+        SpinLock = 96,
+    }
+}
+
+#[cfg(windows)]
+layout! {
+    ERESOURCE: 104, 8 {
+        SystemResourcesList = 0,
+        OwnerTable = 16,
+        ActiveCount = 24,
+        SharedWaiters = 32,
+        ExclusiveWaiters = 40,
         SpinLock = 96,
     }
 }

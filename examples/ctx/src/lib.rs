@@ -17,9 +17,11 @@
 #![forbid(unsafe_code)]
 
 // As a library the crate is loaded into a test process, whose standard library handles panics.
-#[cfg(not(windows))]
+#[cfg(not(feature = "sys"))]
 extern crate std;
 // In the driver a panic, which fltctx itself never starts, is a bugcheck.
+#[cfg(feature = "sys")]
+extern crate wdk_panic as _;
 
 mod contexts;
 mod directory;

@@ -1,0 +1,2 @@
+/* See intrin.h. */
+#pragma once

@@ -1,0 +1,156 @@
+//! Building the driver with Cargo.
+
+use super::llvm::Llvm;
+use super::rust::{Rust, TARGET};
+use super::{Places, Profile, kit, say, vendor};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What the environment must not decide. Cargo has set some of it for this very program.
+const UNSET: [&str; 10] = [
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_TARGET_DIR",
+    "LD_LIBRARY_PATH",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+];
+
+/// The profile of a driver, which differs from that of a program: `cargo make` sets the same. It
+/// is in the environment since a workspace has one set of profiles for all its packages.
+const PROFILE: [(&str, &str); 5] = [
+    ("CARGO_PROFILE_DEV_PANIC", "abort"),
+    ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
+    ("CARGO_PROFILE_RELEASE_LTO", "fat"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "full"),
+];
+
+/// Packages that are the driver itself.
+const OURS: [&str; 3] = ["ctx", "fltctx", "fltmgr-sys"];
+
+/// What the build has left.
+pub(super) struct Built {
+    pub(super) image: PathBuf,
+    pub(super) symbols: PathBuf,
+}
+
+pub(super) fn run(
+    places: &Places,
+    rust: &Rust,
+    llvm: &Llvm,
+    profile: Profile,
+    rebuild: bool,
+) -> Result<Built, String> {
+    if rebuild {
+        let mut clean = cargo(places, rust, llvm, profile, "clean");
+        clean.arg("--quiet");
+        for package in OURS {
+            clean.args(["--package", package]);
+        }
+        execute(&mut clean)?;
+    }
+    say(&format!(
+        "building examples/ctx ({}); the first time takes some minutes",
+        profile.folder()
+    ));
+    let mut build = cargo(places, rust, llvm, profile, "build");
+    build.args(["--package", "ctx", "--lib", "--features", "sys"]);
+    if rust.library.is_some() {
+        build.arg("-Zbuild-std=core");
+    }
+    execute(&mut build)?;
+
+    let folder = kit::build_folder(places)
+        .join(TARGET)
+        .join(profile.folder());
+    Ok(Built {
+        image: folder.join("ctx.dll"),
+        symbols: folder.join("ctx.pdb"),
+    })
+}
+
+/// A command of Cargo's on the kit.
+fn cargo(places: &Places, rust: &Rust, llvm: &Llvm, profile: Profile, name: &str) -> Command {
+    let mut command = Command::new(&rust.cargo);
+    command
+        .arg(name)
+        .args(["--locked", "--target", TARGET, "--target-dir"])
+        .arg(kit::build_folder(places))
+        .current_dir(&places.root)
+        .stdin(Stdio::null());
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for variable in UNSET {
+        command.env_remove(variable);
+    }
+    command
+        .env("RUSTC", &rust.rustc)
+        .env("CARGO_HOME", vendor::cargo_home(places))
+        .env(
+            "CARGO_TARGET_X86_64_PC_WINDOWS_MSVC_LINKER",
+            kit::linker(places),
+        )
+        .env("FLTCTX_LINKER", llvm.program("lld-link"))
+        .env("FLTCTX_LINK_INPUT", places.kit.join("link-input"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(places, rust))
+        .envs(PROFILE)
+        .env("WDKContentRoot", kit::root(places))
+        .env("Version_Number", kit::VERSION)
+        .env("LIBCLANG_PATH", llvm.libraries())
+        .env("FLTCTX_RC", llvm.program("llvm-rc"))
+        // The headers of mingw-w64 are not written for Clang: what it says about them is
+        // nothing that could be changed here.
+        .env(
+            "BINDGEN_EXTRA_CLANG_ARGS",
+            "-Wno-everything -ferror-limit=0",
+        );
+    if rust.library.is_some() {
+        // Building the standard library is unstable.
+        command.env("RUSTC_BOOTSTRAP", "1");
+    }
+    command
+}
+
+/// The compiler's arguments, in the form that allows spaces in them. They are for the driver and
+/// not for build scripts, because a target is given.
+fn rust_flags(places: &Places, rust: &Rust) -> OsString {
+    let mut flags = OsString::from("-Ctarget-feature=+crt-static");
+    // Where this was built is nobody's business, and must not change a byte. The last that fits
+    // counts.
+    let mut remap = |from: &Path, to: &str| {
+        flags.push("\u{1f}--remap-path-prefix=");
+        flags.push(from);
+        flags.push("=");
+        flags.push(to);
+    };
+    remap(&places.root, "/fltctx");
+    remap(&places.kit, "/kit");
+    if let Some(library) = &rust.library {
+        remap(library, "/rust/library");
+        if let Ok(library) = library.canonicalize() {
+            remap(&library, "/rust/library");
+        }
+    }
+    flags
+}
+
+fn execute(command: &mut Command) -> Result<(), String> {
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} failed: {status}",
+            command.get_program().display()
+        ))
+    }
+}

@@ -1,0 +1,25 @@
+//! The INF: what `stampinf` does to it on Windows, as far as it has to be done.
+
+use super::{Places, files};
+use std::path::Path;
+
+/// Writes the INF for x64 from `inf/ctx.inx`.
+pub(super) fn stamp(places: &Places, path: &Path) -> Result<(), String> {
+    let source = files::read(&places.root.join("inf/ctx.inx"))?;
+    files::write(path, source.replace("$ARCH$", "amd64"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_inf_has_the_version_of_the_package() {
+        let source = include_str!("../../../inf/ctx.inx");
+        let version = source
+            .lines()
+            .find_map(|line| line.strip_prefix("DriverVer"))
+            .and_then(|line| line.split_once(','));
+        let expected = format!("{}.0", env!("CARGO_PKG_VERSION"));
+        assert_eq!(version.map(|(_, version)| version.trim()), Some(&*expected));
+    }
+}

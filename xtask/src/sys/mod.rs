@@ -1,0 +1,176 @@
+//! `cargo xtask sys`: the sample driver as a kernel driver, built where there is no Windows.
+//!
+//! The crates of windows-drivers-rs are those of crates.io. What they expect of a Windows host
+//! comes from a kit that is put together under `target/kit`; `Cargo.lock` and the sources stay as
+//! they are.
+
+mod build;
+mod files;
+mod image;
+mod inf;
+mod kit;
+mod llvm;
+mod packages;
+mod rust;
+mod vendor;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Builds the sample minifilter as ctx.sys, a Windows kernel driver, and checks the image.
+///
+/// The result is in target/sys/debug or target/sys/release: ctx.sys, ctx.pdb and ctx.inf. What is
+/// missing on a Debian machine is installed with apt-get, as root or after asking. Where the
+/// active toolchain has the target x86_64-pc-windows-msvc it is used; otherwise Debian's Rust is.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Exit status:
+  0  the driver was built and its image is what it must be
+  1  something failed; it says what
+  2  wrong arguments
+  3  a package is missing and may not be installed")]
+pub(crate) struct Arguments {
+    /// Builds the optimised driver, which contains no panic
+    #[arg(long)]
+    release: bool,
+    /// Compiles the driver and the library again, even if nothing changed
+    #[arg(long)]
+    rebuild: bool,
+    /// Installs nothing: a missing package is an error
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Why there is no driver.
+#[derive(Debug)]
+enum Failure {
+    /// Packages are missing, and installing them was not allowed.
+    Missing(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Other(message)
+    }
+}
+
+/// How the driver is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    Debug,
+    Release,
+}
+
+impl Profile {
+    /// The folder of the profile, as Cargo names it.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// The folders that the build works in.
+struct Places {
+    /// The repository.
+    root: PathBuf,
+    /// What is put together and kept.
+    kit: PathBuf,
+    /// The drivers.
+    output: PathBuf,
+}
+
+impl Places {
+    fn new(root: PathBuf) -> Self {
+        // Always here, wherever CARGO_TARGET_DIR points: wdk-build looks for Cargo.lock in the
+        // folders above its own output.
+        let target = root.join("target");
+        Self {
+            kit: target.join("kit"),
+            output: target.join("sys"),
+            root,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let begun = Instant::now();
+    match build(arguments) {
+        Ok(()) => {
+            say(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Missing(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(3)
+        }
+        Err(Failure::Other(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn build(arguments: &Arguments) -> Result<(), Failure> {
+    if cfg!(windows) {
+        return Err(String::from(
+            "this command builds where there is no WDK; on Windows run `cargo make`, see docs/windows.md",
+        )
+        .into());
+    }
+    let places = Places::new(
+        crate::repository()
+            .canonicalize()
+            .map_err(|error| format!("cannot find the repository: {error}"))?,
+    );
+    let profile = if arguments.release {
+        Profile::Release
+    } else {
+        Profile::Debug
+    };
+    let _lock = lock(&places)?;
+
+    let mut packages = packages::Installer::new(!arguments.no_install);
+    let llvm = llvm::find_or_install(&mut packages)?;
+    let rust = rust::find_or_install(&mut packages)?;
+    let headers = kit::find_or_install_headers(&mut packages)?;
+    say(&format!("Rust: {rust}"));
+    say(&format!("LLVM: {}", llvm.folder().display()));
+
+    kit::assemble(&places, &headers, &llvm)?;
+    vendor::provide(&places, &rust)?;
+    let built = build::run(&places, &rust, &llvm, profile, arguments.rebuild)?;
+
+    // Before it is put where it could be taken for one.
+    let summary = image::check(&built.image, profile)?;
+    let output = places.output.join(profile.folder());
+    let image = output.join("ctx.sys");
+    files::copy(&built.image, &image)?;
+    files::copy(&built.symbols, &output.join("ctx.pdb"))?;
+    inf::stamp(&places, &output.join("ctx.inf"))?;
+    say(&format!("{}: {summary}", image.display()));
+    Ok(())
+}
+
+/// Keeps a second `cargo xtask sys` out of the kit until this one has ended.
+fn lock(places: &Places) -> Result<File, String> {
+    files::create_folder(&places.kit)?;
+    let path = places.kit.join("lock");
+    let file = File::create(&path).map_err(|error| files::failed("create", &path, &error))?;
+    if file.try_lock().is_err() {
+        say("waiting for another `cargo xtask sys`");
+        file.lock()
+            .map_err(|error| files::failed("lock", &path, &error))?;
+    }
+    Ok(file)
+}
+
+/// A line of progress. Standard output is left to whatever is built on this.
+fn say(line: &str) {
+    eprintln!("sys: {line}");
+}
