@@ -22,6 +22,8 @@
 compile_error!("the simulated kernel is a 64-bit one");
 
 pub mod filesystem;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod image;
 pub mod kernel;
 pub mod storage;
 pub mod verifier;

@@ -8,7 +8,13 @@ use fltmgr_sys::*;
 const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
 const POOL_FLAG_PAGED: u64 = 0x100;
 
-fn allocate(call: &'static str, kind: POOL_TYPE, size: SIZE_T, tag: ULONG, zeroed: bool) -> PVOID {
+pub(super) fn allocate(
+    call: &'static str,
+    kind: POOL_TYPE,
+    size: SIZE_T,
+    tag: ULONG,
+    zeroed: bool,
+) -> PVOID {
     let Some(machine) = scope::machine() else {
         eprintln!("fltsim: {call} outside of a machine");
         return std::ptr::null_mut();
@@ -19,7 +25,7 @@ fn allocate(call: &'static str, kind: POOL_TYPE, size: SIZE_T, tag: ULONG, zeroe
         .allocate(&machine, call, kind, size, tag, zeroed) as PVOID
 }
 
-fn free(call: &'static str, memory: PVOID, tag: ULONG) {
+pub(super) fn free(call: &'static str, memory: PVOID, tag: ULONG) {
     let machine = scope::machine();
     if let Some(machine) = &machine {
         enter(machine, call);

@@ -134,6 +134,73 @@ exports! {
         release("FltReleaseResource", Kind::Resource, resource);
     }
 
+    /// Acquires a resource exclusively, and gives whether it did: not without waiting, if that was
+    /// not wanted.
+    unsafe fn ExAcquireResourceExclusiveLite(resource: *mut ERESOURCE, wait: BOOLEAN) -> BOOLEAN {
+        const CALL: &str = "ExAcquireResourceExclusiveLite";
+        if wait == 0 && !lock::can_be_had(resource as usize, Mode::Exclusive) {
+            here(CALL);
+            return 0;
+        }
+        acquire(CALL, Kind::Resource, Mode::Exclusive, resource);
+        1
+    }
+
+    /// Acquires a resource shared, and gives whether it did.
+    unsafe fn ExAcquireResourceSharedLite(resource: *mut ERESOURCE, wait: BOOLEAN) -> BOOLEAN {
+        const CALL: &str = "ExAcquireResourceSharedLite";
+        if wait == 0 && !lock::can_be_had(resource as usize, Mode::Shared) {
+            here(CALL);
+            return 0;
+        }
+        acquire(CALL, Kind::Resource, Mode::Shared, resource);
+        1
+    }
+
+    /// Releases a resource.
+    unsafe fn ExReleaseResourceLite(resource: *mut ERESOURCE) {
+        release("ExReleaseResourceLite", Kind::Resource, resource);
+    }
+
+    /// Acquires a fast mutex by a caller that keeps asynchronous procedure calls away itself.
+    unsafe fn ExAcquireFastMutexUnsafe(mutex: *mut FAST_MUTEX) {
+        acquire("ExAcquireFastMutexUnsafe", Kind::FastMutex, Mode::Exclusive, mutex);
+    }
+
+    /// Releases a fast mutex that was acquired so.
+    unsafe fn ExReleaseFastMutexUnsafe(mutex: *mut FAST_MUTEX) {
+        release("ExReleaseFastMutexUnsafe", Kind::FastMutex, mutex);
+    }
+
+    /// Acquires a guarded mutex, which has the form of a fast one and leaves the IRQL alone.
+    unsafe fn KeAcquireGuardedMutex(mutex: *mut FAST_MUTEX) {
+        acquire("KeAcquireGuardedMutex", Kind::FastMutex, Mode::Exclusive, mutex);
+    }
+
+    /// Releases a guarded mutex.
+    unsafe fn KeReleaseGuardedMutex(mutex: *mut FAST_MUTEX) {
+        release("KeReleaseGuardedMutex", Kind::FastMutex, mutex);
+    }
+
+    /// Initialises a guarded mutex.
+    unsafe fn KeInitializeGuardedMutex(mutex: *mut FAST_MUTEX) {
+        here("KeInitializeGuardedMutex");
+        if !mutex.is_null() {
+            // SAFETY: the caller passes memory for a mutex.
+            unsafe { mutex.write_bytes(0, 1) };
+        }
+    }
+
+    /// Acquires a spin lock at `DISPATCH_LEVEL`.
+    unsafe fn KeAcquireSpinLockAtDpcLevel(spin_lock: *mut KSPIN_LOCK) {
+        acquire("KeAcquireSpinLockAtDpcLevel", Kind::SpinLock, Mode::Exclusive, spin_lock);
+    }
+
+    /// Releases a spin lock and stays at `DISPATCH_LEVEL`.
+    unsafe fn KeReleaseSpinLockFromDpcLevel(spin_lock: *mut KSPIN_LOCK) {
+        release("KeReleaseSpinLockFromDpcLevel", Kind::SpinLock, spin_lock);
+    }
+
     /// Initialises an event, of which this kernel needs no more than its memory.
     unsafe fn KeInitializeEvent(event: *mut KEVENT, kind: EVENT_TYPE, signalled: BOOLEAN) {
         here("KeInitializeEvent");

@@ -12,17 +12,28 @@
 )]
 
 mod context;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod data;
 mod data_scan;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod exception;
 mod file;
 mod instance;
 mod kernel;
 mod lock;
+#[cfg(target_arch = "x86_64")]
+mod lookaside;
 mod name;
 mod object;
 mod operation;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod process;
 mod registration;
+mod rtl;
 mod transaction;
 mod volume;
+#[cfg(target_arch = "x86_64")]
+mod wait;
 mod work_item;
 
 use crate::io::FileObject;
@@ -33,6 +44,11 @@ use crate::manager::{Filter, Instance, Object, Transaction, Volume, find};
 use crate::verifier::{Rule, irql_table};
 use fltmgr_sys::*;
 use std::sync::Arc;
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use data::resolve as resolve_data;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use exception::is_copy;
 
 /// Defines exports, and `resolve`, which finds them by name for a loaded image.
 macro_rules! exports {
@@ -65,18 +81,28 @@ pub fn resolve(name: &str) -> Option<usize> {
     let rooms = [
         context::resolve,
         data_scan::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        exception::resolve,
         file::resolve,
         instance::resolve,
         kernel::resolve,
         #[cfg(target_arch = "x86_64")]
         kernel::resolve_variadic,
         lock::resolve,
+        #[cfg(target_arch = "x86_64")]
+        lookaside::resolve,
         name::resolve,
         object::resolve,
         operation::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        process::resolve,
         registration::resolve,
+        rtl::resolve,
+        rtl::resolve_library,
         transaction::resolve,
         volume::resolve,
+        #[cfg(target_arch = "x86_64")]
+        wait::resolve,
         work_item::resolve,
     ];
     rooms.iter().find_map(|room| room(name))

@@ -35,6 +35,12 @@ pub(crate) fn when_lowered(job: impl FnOnce() + 'static) {
     DEFERRED.with_borrow_mut(|deferred| deferred.push(Box::new(job)));
 }
 
+/// Whether lowering the level would run something.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) fn is_work_waiting() -> bool {
+    DEFERRED.with(|deferred| deferred.try_borrow().is_ok_and(|jobs| !jobs.is_empty()))
+}
+
 /// Changes the level of this thread until the guard is dropped.
 ///
 /// Lowering is legal too: the machine does it to run a callback that is documented to run at a

@@ -289,6 +289,17 @@ pub(crate) fn acquire(
     }
 }
 
+/// Whether this thread could acquire a resource without waiting.
+pub(crate) fn can_be_had(address: usize, mode: Mode) -> bool {
+    let locks = LOCKS.lock();
+    let Some(record) = locks.get(&address) else {
+        return true;
+    };
+    let mine =
+        record.is_held_by(this_thread()) && (mode == Mode::Shared || record.writer.is_some());
+    mine || record.can_be_had(mode)
+}
+
 /// Gives a lock back and returns the IRQL from before; `None` if this thread does not hold it.
 pub(crate) fn release(
     machine: Option<&Arc<Inner>>,

@@ -57,6 +57,8 @@ pub(crate) struct Scope {
 impl Scope {
     /// Enters a callback at a level.
     pub(crate) fn enter(machine: &Arc<Inner>, callback: Callback, level: KIRQL) -> Self {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        crate::image::enter();
         FRAMES.with_borrow_mut(|frames| {
             frames.push(Frame {
                 machine: Arc::downgrade(machine),

@@ -69,4 +69,5 @@ IMPORT void KeBugCheckEx(ULONG code, ULONG64 one, ULONG64 two, ULONG64 three, UL
 IMPORT void MissingFunction(void);
 IMPORT void ByOrdinal(void);
 IMPORT void *memcpy(void *target, const void *source, SIZE_T size);
-extern IMPORT PVOID *IoFileObjectType;
+/* The linker puts this name on the slot of the import, which holds the address of the variable. */
+extern PVOID *IoFileObjectType;

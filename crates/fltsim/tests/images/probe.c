@@ -86,12 +86,12 @@ EXPORT void illegal(void) { __asm__ volatile("ud2"); }
 EXPORT void privileged(void) { __asm__ volatile("hlt"); }
 EXPORT void fast_fail(ULONG code) { __asm__ volatile("int $0x29" : : "c"(code)); }
 EXPORT void assertion(void) { __asm__ volatile("int $0x2C"); }
-EXPORT void write_code(void) { *(volatile unsigned char *)(ULONG64)(PVOID)first = 0xC3; }
-EXPORT void jump_to_null(void) { ((void (*)(void))null_pointer)(); }
+EXPORT void write_code(void) { *(volatile unsigned char *)(ULONG64)(PVOID)ProbeForRead = 0xC3; }
+EXPORT LONG jump_to_null(void) { ((void (*)(void))null_pointer)(); return 1; }
 EXPORT void bad_argument(void) { DbgPrint("%s", (const char *)0x10); }
 EXPORT void stop(void) { KeBugCheckEx(0xE2, 1, 2, 3, 4); }
-EXPORT void missing_name(void) { MissingFunction(); }
-EXPORT void missing_ordinal(void) { ByOrdinal(); }
+EXPORT LONG missing_name(void) { MissingFunction(); return 1; }
+EXPORT LONG missing_ordinal(void) { ByOrdinal(); return 1; }
 EXPORT void dispatch_fault(void)
 {
     __asm__ volatile("movq %0, %%cr8" : : "r"(2ULL) : "memory");
