@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the sample driver over a real directory tree.
 
-use fltbench::{InProcess, Options, command};
+use fltbench::{FileSystem, InProcess, Options, command};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let options = Options {
         directory: arguments.dir.unwrap_or_else(crate::repository),
         seed: arguments.seed,
+        file_system: FileSystem::Ntfs,
     };
     command::execute(&door, &options, arguments.json)
 }

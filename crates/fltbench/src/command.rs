@@ -6,12 +6,13 @@ use crate::interrupt;
 use crate::progress::{Bar, Progress, Silent};
 use crate::report::skips;
 use crate::workload::{Options, run};
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Nothing leaked and no rule was broken.
 pub const CLEAN: u8 = 0;
-/// A leak, a broken rule, or a driver that did not start or attach.
+/// A leak, a broken rule, a bugcheck, or a driver that did not start or attach.
 pub const NOT_CLEAN: u8 = 1;
 /// The input was bad.
 pub const BAD_INPUT: u8 = 2;
@@ -20,14 +21,33 @@ pub const BAD_INPUT: u8 = 2;
 pub const EXIT_STATUSES: &str = "\
 Exit status:
   0    clean: nothing leaked, no rule broken
-  1    a leak, a broken rule, or a driver that does not start
-  2    bad input: no such directory, not a directory, something unreadable in it
+  1    a leak, a broken rule, a bugcheck, or a driver that does not start
+  2    bad input: no such directory, not a directory, something unreadable in it, no driver image
   130  interrupted";
+
+/// What a run ends with: what to print on standard output, and the exit status.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    pub(crate) text: String,
+    pub(crate) status: u8,
+}
+
+impl Finished {
+    pub(crate) fn print(&self) -> ExitCode {
+        print(&self.text);
+        ExitCode::from(self.status)
+    }
+}
 
 /// Runs the workload, prints the report on standard output (as one JSON object if asked), and
 /// everything else on standard error.
 #[must_use]
 pub fn execute(door: &dyn Door, options: &Options, json: bool) -> ExitCode {
+    perform(door, options, json).print()
+}
+
+/// As [`execute`], and leaves printing the report to the caller.
+pub(crate) fn perform(door: &dyn Door, options: &Options, json: bool) -> Finished {
     interrupt::install();
     let bar = Bar::default();
     let progress: &dyn Progress = if json { &Silent } else { &bar };
@@ -35,34 +55,36 @@ pub fn execute(door: &dyn Door, options: &Options, json: bool) -> ExitCode {
     progress.end();
     let run = match result {
         Ok(run) => run,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(match error {
-                Error::Interrupted => interrupt::EXIT_STATUS,
-                error if error.is_input() => BAD_INPUT,
-                _ => NOT_CLEAN,
-            });
-        }
+        Err(error) => return failed(&error),
     };
     let text = if json {
         eprint!("{}", skips(&run.skipped));
         match serde_json::to_string(&run.report) {
             Ok(json) => json + "\n",
-            Err(error) => {
-                eprintln!("error: {error}");
-                return ExitCode::from(NOT_CLEAN);
-            }
+            Err(error) => return failed(&Error::Child(error.into())),
         }
     } else {
         run.report
             .text(run.directories, &run.skipped, &run.debug_output)
     };
-    print(&text);
-    ExitCode::from(if run.report.is_clean() {
+    let status = if run.report.is_clean() {
         CLEAN
     } else {
         NOT_CLEAN
-    })
+    };
+    Finished { text, status }
+}
+
+/// Says why there is no report.
+pub(crate) fn failed(error: &Error) -> Finished {
+    eprintln!("error: {error}");
+    let status = match error {
+        Error::Interrupted => interrupt::EXIT_STATUS,
+        error if error.is_input() => BAD_INPUT,
+        _ => NOT_CLEAN,
+    };
+    let text = String::new();
+    Finished { text, status }
 }
 
 /// Prints, unless nobody reads: a closed pipe is the reader's choice and changes no verdict.

@@ -31,6 +31,26 @@ pub enum Error {
         .0.display()
     )]
     NoScratch(PathBuf),
+    /// The image cannot be loaded.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[error(transparent)]
+    Image(#[from] fltsim::image::Error),
+    /// The INF does not say what it has to.
+    #[error("{}: {what}; correct it, or name another one with --inf", path.display())]
+    Inf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The process that the driver runs in cannot be used.
+    #[error("the process for the driver cannot be used: {0}; try again")]
+    Child(#[source] io::Error),
+    /// The process that the driver ran in ended without a word.
+    #[error(
+        "the process that ran the driver died without a report: {0}; what the driver did last is unknown"
+    )]
+    ChildDied(String),
     /// The user asked to stop.
     #[error("interrupted; the driver was unloaded and the scratch folder removed")]
     Interrupted,
@@ -57,6 +77,18 @@ impl Error {
                 | Self::NotADirectory(_)
                 | Self::Unreadable { .. }
                 | Self::NoScratch(_)
-        )
+                | Self::Inf { .. }
+        ) || self.is_image()
+    }
+
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    const fn is_image(&self) -> bool {
+        matches!(self, Self::Image(_))
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    const fn is_image(&self) -> bool {
+        let _ = self;
+        false
     }
 }

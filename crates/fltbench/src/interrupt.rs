@@ -26,6 +26,12 @@ pub fn install() {
     });
 }
 
+/// From now on Ctrl-C and its kind go to somebody else, who knows how to stop.
+pub(crate) fn pass_on(to: impl Fn() + Send + 'static) {
+    // As above.
+    let _ = ctrlc::set_handler(to);
+}
+
 /// Whether somebody asked to stop.
 #[must_use]
 pub fn asked() -> bool {

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod child;
 pub mod command;
 pub mod interrupt;
 pub mod progress;
@@ -14,8 +16,14 @@ pub mod workload;
 
 mod door;
 mod error;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod image;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod inf;
 mod scratch;
 
 pub use door::{Door, InProcess};
 pub use error::Error;
-pub use workload::{Options, Run, run};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use image::Image;
+pub use workload::{FileSystem, Options, Run, run};

@@ -1,4 +1,4 @@
-//! `fltbench`: what the bench can do without a driver of its own.
+//! `fltbench`: the bench for drivers in files.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +6,12 @@ use clap::{Parser, Subcommand};
 use fltbench::command::print;
 use std::fmt::Write;
 use std::process::ExitCode;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use {
+    clap::ValueEnum,
+    fltbench::{Options, command::EXIT_STATUSES},
+    std::path::PathBuf,
+};
 
 /// The functions that `FLTMGR.SYS` has, by its header, its import library and its symbols, one a
 /// line.
@@ -29,13 +35,85 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Runs a driver's image over a directory tree and shows what its contexts did.
+    ///
+    /// DRIVER is an x64 .sys file; it is mapped into a process of its own, and what it imports is
+    /// bound to the simulated kernel. Everything under DIR is opened, read or listed, and closed;
+    /// DIR itself is never modified. Files are copied, rewritten, renamed and deleted in a scratch
+    /// folder elsewhere, which is removed.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[command(after_help = EXIT_STATUSES)]
+    Run {
+        /// The driver image
+        #[arg(value_name = "DRIVER.sys")]
+        driver: PathBuf,
+        /// The directory to run on
+        dir: PathBuf,
+        /// The driver's INF, for its altitude and instances [default: DRIVER.inf, if there is one]
+        #[arg(long, value_name = "FILE")]
+        inf: Option<PathBuf>,
+        /// The file system that the volumes pretend to have
+        #[arg(long, value_name = "FS", value_enum, default_value_t)]
+        volume: FileSystem,
+        /// Prints one JSON object on standard output instead of the table
+        #[arg(long)]
+        json: bool,
+        /// Where every unspecified choice comes from: the same seed gives the same counts
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+    },
+}
+
+/// What a volume can pretend to have.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum FileSystem {
+    /// Everything: streams, transactions, all contexts
+    #[default]
+    Ntfs,
+    /// One stream a file, no transactions
+    Fat,
+    /// No contexts below the volume's
+    None,
+    /// A share of another machine: no transactions
+    Redirector,
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+impl From<FileSystem> for fltbench::FileSystem {
+    fn from(file_system: FileSystem) -> Self {
+        match file_system {
+            FileSystem::Ntfs => Self::Ntfs,
+            FileSystem::Fat => Self::Fat,
+            FileSystem::None => Self::None,
+            FileSystem::Redirector => Self::Redirector,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Exports { all } => print(&exports(all)),
+        Command::Exports { all } => {
+            print(&exports(all));
+            ExitCode::SUCCESS
+        }
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Command::Run {
+            driver,
+            dir,
+            inf,
+            volume,
+            json,
+            seed,
+        } => {
+            let options = Options {
+                directory: dir,
+                seed,
+                file_system: volume.into(),
+            };
+            fltbench::child::run(&driver, inf.as_deref(), &options, json)
+        }
     }
-    ExitCode::SUCCESS
 }
 
 fn exports(all: bool) -> String {

@@ -6,7 +6,7 @@ use fltsim::verifier::{Leak, Report as Finding, Severity};
 use fltsim::{ContextKind, KindStatistics, Outcome, Statistics};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// The one object that `--json` prints. The keys come in this order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,81 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Seconds from loading the driver to its last word.
     pub elapsed_s: f64,
+    /// What stopped the driver, if it did not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+}
+
+/// A bugcheck, with where it happened. Numbers of 64 bits are strings like `"0x1f"`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The bugcheck code.
+    pub code: u32,
+    /// What documents call it.
+    pub name: String,
+    /// Its parameters.
+    pub parameters: [String; 4],
+    /// What happened, in a sentence.
+    pub what: String,
+    /// The image that it happened in; none if that was code of the simulated kernel.
+    pub image: Option<String>,
+    /// Where it happened.
+    pub address: String,
+    /// Where that is in the image.
+    pub offset: Option<String>,
+    /// The IRQL at that moment.
+    pub irql: u8,
+    /// The registers by name.
+    pub registers: BTreeMap<String, String>,
+    /// The frames, the innermost first.
+    pub backtrace: Vec<Frame>,
+}
+
+/// One frame of a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// The image that it is in; none if that is the simulated kernel.
+    pub image: Option<String>,
+    /// Where it is.
+    pub address: String,
+    /// Where that is in the image.
+    pub offset: Option<String>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.image, &self.offset) {
+            (Some(image), Some(offset)) => write!(f, "{image}+{offset}"),
+            _ => write!(f, "{} (simulated kernel)", self.address),
+        }
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parameters = self.parameters.join(", ");
+        writeln!(
+            f,
+            "*** STOP: {:#010X} ({parameters}): {}",
+            self.code, self.name
+        )?;
+        let place = Frame {
+            image: self.image.clone(),
+            address: self.address.clone(),
+            offset: self.offset.clone(),
+        };
+        writeln!(f, "{}", self.what)?;
+        writeln!(f, "at {place}, IRQL {}", self.irql)?;
+        for (index, (name, value)) in self.registers.iter().enumerate() {
+            let end = if index % 4 == 3 { "\n" } else { "" };
+            write!(f, "  {name:>6} {value:<18}{end}")?;
+        }
+        writeln!(f)?;
+        for frame in &self.backtrace {
+            writeln!(f, "    {frame}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A row for each kind of context.
@@ -179,6 +254,17 @@ impl From<&Finding> for Violation {
 }
 
 impl Violation {
+    /// The driver did not come to its end.
+    #[must_use]
+    pub fn of_stop(stopped: &Stopped) -> Self {
+        Self {
+            rule: "bugcheck".to_owned(),
+            bugcheck: Some(stopped.code),
+            call: String::new(),
+            message: format!("{}: {}", stopped.name, stopped.what),
+        }
+    }
+
     /// The workload expected something else.
     #[must_use]
     pub fn of_workload(message: String) -> Self {
@@ -247,6 +333,14 @@ impl Report {
             for line in debug_output {
                 let _ = writeln!(text, "  {}", line.trim_end());
             }
+        }
+        if let Some(stopped) = &self.stopped {
+            let _ = write!(
+                text,
+                "\n{stopped}\nNOT CLEAN: the driver stopped the machine, {:#010X} {}\n",
+                stopped.code, stopped.name
+            );
+            return text;
         }
         let _ = write!(text, "\n{}\n\n", self.table());
         for leak in &self.leaks {

@@ -6,7 +6,7 @@
 )]
 
 use fltbench::progress::Silent;
-use fltbench::{Door, Error, InProcess, Options, Run, command, run};
+use fltbench::{Door, Error, FileSystem, InProcess, Options, Run, command, run};
 use fltsim::DriverEntry;
 use std::fs;
 use std::process::ExitCode;
@@ -151,6 +151,7 @@ fn options(directory: &TempDir) -> Options {
     Options {
         directory: directory.path().to_owned(),
         seed: 1,
+        file_system: FileSystem::Ntfs,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::report::{Report, Violation};
 use crate::scan::{Skipped, resolve, scan, unreadable};
 use crate::scratch::Scratch;
 use expect::Stop;
+use fltmgr_sys::STATUS_FLT_DO_NOT_DETACH;
 use fltsim::filesystem::Personality;
 use fltsim::storage::{HostStorage, HostStorageError};
 use fltsim::{Config, Driver, Machine, Unload, Volume, VolumeConfig};
@@ -33,6 +34,33 @@ pub struct Options {
     pub directory: PathBuf,
     /// Where every choice comes from, the machine's and the workload's.
     pub seed: u64,
+    /// What file system the volumes pretend to have.
+    pub file_system: FileSystem,
+}
+
+/// What file system a volume pretends to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FileSystem {
+    /// Everything: streams, transactions, all contexts.
+    #[default]
+    Ntfs,
+    /// One stream a file, and no transactions.
+    Fat,
+    /// No contexts below the volume's.
+    None,
+    /// A share of another machine: no transactions.
+    Redirector,
+}
+
+impl FileSystem {
+    fn personality(self) -> Personality {
+        match self {
+            Self::Ntfs => Personality::ntfs(),
+            Self::Fat => Personality::fat(),
+            Self::None => Personality::no_contexts(),
+            Self::Redirector => Personality::redirector(),
+        }
+    }
 }
 
 /// What came of it.
@@ -61,6 +89,7 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
     let protected = HostStorage::open_protected(&tree.root, None).map_err(storage_error)?;
     let writable = HostStorage::open(scratch.path()).map_err(storage_error)?;
 
+    let personality = options.file_system.personality();
     let started = Instant::now();
     let machine = Machine::new(Config::default().seed(options.seed));
     let volumes = [
@@ -68,7 +97,7 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
         ("\\Device\\HarddiskVolume2", writable, false),
     ];
     let [source, target] = volumes.map(|(name, storage, read_only)| {
-        let config = VolumeConfig::host(name, Personality::ntfs(), storage);
+        let config = VolumeConfig::host(name, personality.clone(), storage);
         let config = if read_only {
             config.read_only()
         } else {
@@ -90,7 +119,7 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
         progress.stage("reading");
         tree::walk(&source, &mut tree, &mut random, progress, &mut report)?;
         progress.stage("writing");
-        scratch::exercise(&machine, &source, &target, &tree, &mut random)
+        scratch::exercise(&machine, &source, &target, &tree, &personality, &mut random)
     });
 
     progress.stage("unloading");
@@ -99,6 +128,9 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
         // A driver that could not attach has nothing to detach from.
         if !volume.instances().is_empty()
             && let Err(status) = machine.detach(&driver, volume)
+            // A driver may refuse, and without `InstanceQueryTeardown` it has; unloading it
+            // detaches it as well.
+            && status != STATUS_FLT_DO_NOT_DETACH
         {
             failures.push(format!(
                 "detaching from {}: status {status:#010X}",

@@ -6,6 +6,7 @@ use crate::scan::Tree;
 use fltmgr_sys::{
     FILE_READ_ATTRIBUTES, FileStreamInformation, NTSTATUS, STATUS_OBJECT_NAME_NOT_FOUND,
 };
+use fltsim::filesystem::Personality;
 use fltsim::{IoOptions, Machine, OpenOptions, Transaction, Volume};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore};
@@ -29,6 +30,7 @@ pub(super) fn exercise(
     source: &Volume,
     target: &Volume,
     tree: &Tree,
+    personality: &Personality,
     random: &mut ChaCha8Rng,
 ) -> Result<(), Stop> {
     let mut desk = Desk {
@@ -43,8 +45,12 @@ pub(super) fn exercise(
     desk.copy(source, tree)?;
     desk.make_up()?;
     desk.rewrite()?;
-    desk.streams()?;
-    desk.transact(machine)?;
+    if personality.alternate_streams {
+        desk.streams()?;
+    }
+    if personality.transactions {
+        desk.transact(machine)?;
+    }
     desk.rename()?;
     desk.check_all()?;
     desk.delete()?;
