@@ -146,6 +146,16 @@ impl<T: Context> From<GetError> for InsertError<T> {
     }
 }
 
+impl<T: Context> From<SetFailure<T>> for InsertError<T> {
+    fn from(failure: SetFailure<T>) -> Self {
+        match failure.status() {
+            Status::NOT_SUPPORTED => Self::NotSupported,
+            Status::DELETING_OBJECT => Self::Deleting,
+            other => Self::Other(other),
+        }
+    }
+}
+
 impl DeleteError {
     pub(crate) fn new(status: Status) -> Self {
         match status {

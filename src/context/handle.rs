@@ -38,6 +38,15 @@ struct Reference<T: Context> {
 impl<T: Context> Unpin for Reference<T> {}
 
 impl<T: Context> Reference<T> {
+    /// A reference that nobody else owns, to a filled context: what the invariant asks for is the
+    /// caller's `INVARIANT` to argue.
+    const fn new(context: NonNull<T>) -> Self {
+        Self {
+            context,
+            owns: PhantomData,
+        }
+    }
+
     fn as_raw(&self) -> PFLT_CONTEXT {
         self.context.as_ptr().cast()
     }
@@ -121,10 +130,7 @@ impl<T: Context> Unique<T> {
         // INVARIANT: allocated for `T` with one reference, which becomes this handle's, and
         // filled, as the caller promises.
         Self {
-            reference: Reference {
-                context: place,
-                owns: PhantomData,
-            },
+            reference: Reference::new(place),
         }
     }
 
@@ -212,10 +218,7 @@ impl<T: Context> Unique<T> {
     pub unsafe fn from_raw(raw: NonNull<T>) -> Self {
         // INVARIANT: that of the handle that became `raw`.
         Self {
-            reference: Reference {
-                context: raw,
-                owns: PhantomData,
-            },
+            reference: Reference::new(raw),
         }
     }
 }
@@ -273,10 +276,7 @@ impl<T: Context> Shared<T> {
         let context = NonNull::new(raw.cast::<T>())?;
         // INVARIANT: the caller passes a filled `T` and one reference.
         Some(Self {
-            reference: Reference {
-                context,
-                owns: PhantomData,
-            },
+            reference: Reference::new(context),
         })
     }
 
@@ -312,10 +312,7 @@ impl<T: Context> Shared<T> {
         unsafe { sys::FltReferenceContext(self.as_raw()) };
         // INVARIANT: the same filled context, with the reference just added.
         Self {
-            reference: Reference {
-                context: self.reference.context,
-                owns: PhantomData,
-            },
+            reference: Reference::new(self.reference.context),
         }
     }
 
@@ -362,10 +359,7 @@ impl<T: Context> Shared<T> {
     pub unsafe fn from_raw(raw: NonNull<T>) -> Self {
         // INVARIANT: that of the handle that became `raw`.
         Self {
-            reference: Reference {
-                context: raw,
-                owns: PhantomData,
-            },
+            reference: Reference::new(raw),
         }
     }
 }

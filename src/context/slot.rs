@@ -217,33 +217,35 @@ where
         self,
         make: impl FnOnce(Filter<'a, F>) -> Result<Unique<T>, E>,
     ) -> Result<Shared<T>, Status> {
-        if let Some(existing) = self.get()? {
-            return Ok(existing);
-        }
-        let context = make(self.filter()).map_err(Into::into)?;
-        match self.set(context) {
-            Ok(set) => Ok(set),
-            Err(error) => match error.failure {
-                SetFailure::AlreadyDefined(winner) => Ok(winner),
-                other => Err(other.status()),
-            },
-        }
+        self.obtain_with(|filter| make(filter).map_err(Into::into))
+            .map(Obtained::into_shared)
     }
 
     /// [`Slot::get_or_insert_with`] that tells which of the two it was.
     pub(crate) fn obtain(self, value: impl FnOnce() -> T) -> Result<Obtained<T>, InsertError<T>> {
+        self.obtain_with(|filter| filter.allocate(value()).map_err(InsertError::from))
+    }
+
+    /// Gets the context, or attaches the one that `make` allocates; the one place that knows what
+    /// to do when another thread was faster.
+    fn obtain_with<E>(
+        self,
+        make: impl FnOnce(Filter<'a, F>) -> Result<Unique<T>, E>,
+    ) -> Result<Obtained<T>, E>
+    where
+        E: From<GetError> + From<SetFailure<T>>,
+    {
         if let Some(existing) = self.get()? {
             return Ok(Obtained::Found(existing));
         }
-        let context = self.allocate(value())?;
+        let context = make(self.filter())?;
         match self.set(context) {
             Ok(set) => Ok(Obtained::Inserted(set)),
-            Err(error) => match error.failure {
-                SetFailure::AlreadyDefined(winner) => Ok(Obtained::Found(winner)),
-                SetFailure::NotSupported => Err(InsertError::NotSupported),
-                SetFailure::Deleting => Err(InsertError::Deleting),
-                SetFailure::Other(status) => Err(InsertError::Other(status)),
-            },
+            Err(SetError {
+                failure: SetFailure::AlreadyDefined(winner),
+                ..
+            }) => Ok(Obtained::Found(winner)),
+            Err(error) => Err(error.failure.into()),
         }
     }
 
