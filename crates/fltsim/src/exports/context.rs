@@ -1,7 +1,8 @@
 //! The functions of contexts. All of them are thin: the seven kinds share one implementation.
 
 use super::{
-    enter, enter_below, exports, file_object, filter, instance, transaction, volume, write,
+    enter, enter_below, exports, file_object, filter, instance, instance_and_transaction,
+    transaction, volume, write,
 };
 use crate::io::FileObject;
 use crate::kernel::scope;
@@ -511,9 +512,7 @@ exports! {
         old: *mut PFLT_CONTEXT,
     ) -> NTSTATUS {
         const CALL: &str = "FltSetTransactionContext";
-        let owner = instance(CALL, "Instance", owner);
-        let on = transaction(CALL, "Transaction", on);
-        let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+        let Some((machine, owner, on)) = instance_and_transaction(CALL, owner, on) else {
             // SAFETY: the caller passes null or a place for the result.
             unsafe { write(old, null_mut()) };
             return STATUS_INVALID_PARAMETER;
@@ -607,9 +606,7 @@ exports! {
         found: *mut PFLT_CONTEXT,
     ) -> NTSTATUS {
         const CALL: &str = "FltGetTransactionContext";
-        let owner = instance(CALL, "Instance", owner);
-        let on = transaction(CALL, "Transaction", on);
-        let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+        let Some((machine, owner, on)) = instance_and_transaction(CALL, owner, on) else {
             // SAFETY: the caller passes a place for the result.
             unsafe { write(found, null_mut()) };
             return STATUS_INVALID_PARAMETER;
@@ -792,9 +789,7 @@ exports! {
         old: *mut PFLT_CONTEXT,
     ) -> NTSTATUS {
         const CALL: &str = "FltDeleteTransactionContext";
-        let owner = instance(CALL, "Instance", owner);
-        let on = transaction(CALL, "Transaction", on);
-        let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+        let Some((machine, owner, on)) = instance_and_transaction(CALL, owner, on) else {
             // SAFETY: the caller passes null or a place for the result.
             unsafe { write(old, null_mut()) };
             return STATUS_INVALID_PARAMETER;

@@ -189,6 +189,19 @@ lookup! {
     driver: PDRIVER_OBJECT => Driver(crate::kernel::registry::DriverRecord), "driver object";
 }
 
+/// An instance and a transaction, for the exports that take the pair. Both are looked up before
+/// either is judged, so that each wrong pointer is reported.
+pub(crate) fn instance_and_transaction(
+    call: &'static str,
+    owner: PFLT_INSTANCE,
+    on: PKTRANSACTION,
+) -> Option<(Arc<Inner>, Arc<Instance>, Arc<Transaction>)> {
+    let owner = instance(call, "Instance", owner);
+    let on = transaction(call, "Transaction", on);
+    let ((machine, owner), (_, on)) = owner.zip(on)?;
+    Some((machine, owner, on))
+}
+
 /// Writes an out-parameter that may be null.
 ///
 /// # Safety

@@ -1,6 +1,6 @@
 //! Transactions.
 
-use super::{enter, exports, instance, transaction};
+use super::{enter, exports, instance_and_transaction};
 use fltmgr_sys::*;
 
 fn complete(
@@ -9,9 +9,7 @@ fn complete(
     on: PKTRANSACTION,
     notification: NOTIFICATION_MASK,
 ) -> NTSTATUS {
-    let owner = instance(call, "Instance", owner);
-    let on = transaction(call, "Transaction", on);
-    let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+    let Some((machine, owner, on)) = instance_and_transaction(call, owner, on) else {
         return STATUS_INVALID_PARAMETER;
     };
     enter(&machine, call);
@@ -27,9 +25,7 @@ exports! {
         mask: NOTIFICATION_MASK,
     ) -> NTSTATUS {
         const CALL: &str = "FltEnlistInTransaction";
-        let owner = instance(CALL, "Instance", owner);
-        let on = transaction(CALL, "Transaction", on);
-        let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+        let Some((machine, owner, on)) = instance_and_transaction(CALL, owner, on) else {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
@@ -43,9 +39,7 @@ exports! {
         _context: PFLT_CONTEXT,
     ) -> NTSTATUS {
         const CALL: &str = "FltRollbackEnlistment";
-        let owner = instance(CALL, "Instance", owner);
-        let on = transaction(CALL, "Transaction", on);
-        let (Some((machine, owner)), Some((_, on))) = (owner, on) else {
+        let Some((machine, owner, on)) = instance_and_transaction(CALL, owner, on) else {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
