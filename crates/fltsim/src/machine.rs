@@ -4,6 +4,7 @@ use crate::config::{Config, WindowsVersion};
 use crate::filesystem::{FileSystem, Personality, TeardownPolicy};
 use crate::io::{self, VolumeIo};
 use crate::kernel::fault::{Fault, Faults};
+use crate::kernel::handle::Handles;
 use crate::kernel::irql;
 use crate::kernel::pool::Pool;
 use crate::kernel::registry::{DriverConfig, DriverRecord};
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) volumes: RwLock<Vec<Arc<manager::Volume>>>,
     pub(crate) transactions: Mutex<Vec<Arc<manager::Transaction>>>,
     pub(crate) drivers: Mutex<Vec<Arc<DriverRecord>>>,
+    pub(crate) handles: Handles,
+    /// The sections that exist, for finding the one that a view is of.
     pub(crate) sections: Mutex<Vec<Arc<Section>>>,
     /// Objects that have ended and whose contexts go when the machine gets to it.
     pub(crate) later: Mutex<Vec<ObjectKey>>,
@@ -188,6 +191,7 @@ impl Machine {
             volumes: RwLock::default(),
             transactions: Mutex::default(),
             drivers: Mutex::default(),
+            handles: Handles::default(),
             sections: Mutex::default(),
             later: Mutex::default(),
             debug: Mutex::default(),
@@ -678,6 +682,7 @@ pub(crate) fn unload(
     abandon(inner, record, nt_success(status), what);
     if inner.filters.read().is_empty() {
         filter::report_volumes(inner, "FltUnregisterFilter");
+        inner.handles.report(inner, "FltUnregisterFilter");
     }
     Ok(())
 }

@@ -168,9 +168,9 @@ exports! {
         };
         conflict_now(&machine, &owner, context);
         let length = contents.len();
-        let section = crate::kernel::section::open(&machine, &owner.filter, contents, CALL);
+        let (closing, section) = crate::kernel::section::open(&machine, &owner.filter, contents, CALL);
         // SAFETY: the caller passes null or a place for the handle.
-        unsafe { write(handle, section.handle()) };
+        unsafe { write(handle, closing) };
         // SAFETY: the same for the object.
         unsafe { write(object, section.pointer()) };
         let length = i64::try_from(length).unwrap_or(i64::MAX);

@@ -1,6 +1,7 @@
 //! What a minifilter imports from the kernel proper.
 
 use super::{enter, exports, instance};
+use crate::kernel::handle::downcast;
 use crate::kernel::{debug_print, irql, pool, scope, section};
 use crate::manager::{Object, find};
 use fltmgr_sys::*;
@@ -182,13 +183,13 @@ exports! {
         free("FltFreePoolAlignedWithTag", memory, tag);
     }
 
-    /// Closes a handle of a section.
+    /// Closes a handle.
     unsafe fn ZwClose(handle: HANDLE) -> NTSTATUS {
         let Some(machine) = scope::machine() else {
             return STATUS_INVALID_HANDLE;
         };
         enter(&machine, "ZwClose");
-        if section::close(&machine, handle) {
+        if machine.handles.close(&machine, handle) {
             STATUS_SUCCESS
         } else {
             STATUS_INVALID_HANDLE
@@ -206,7 +207,8 @@ exports! {
         if let Some(machine) = found.as_ref().and_then(Object::machine) {
             enter(&machine, CALL);
         }
-        let Some(Object::Section(section)) = found else {
+        let section = found.and_then(Object::kernel).and_then(downcast);
+        let Some(section) = section else {
             super::bad_pointer(CALL, "Section", object as usize, "section");
             return STATUS_INVALID_PARAMETER;
         };
@@ -233,7 +235,7 @@ exports! {
         }
     }
 
-    /// Adds a reference to a file object or a section and returns how many there are, or rather
+    /// Adds a reference to a kernel object and returns how many there are, or rather
     /// that there are some.
     unsafe fn ObfReferenceObject(object: PVOID) -> isize {
         const CALL: &str = "ObfReferenceObject";
@@ -241,12 +243,8 @@ exports! {
         if let Some(machine) = found.as_ref().and_then(Object::machine) {
             enter(&machine, CALL);
         }
-        match found {
-            Some(Object::File(file)) if file.reference() => 1,
-            Some(Object::Section(section)) => {
-                section::reference(&section, CALL);
-                1
-            }
+        match found.and_then(Object::kernel) {
+            Some(found) if found.reference(CALL) => 1,
             _ => {
                 super::bad_pointer(CALL, "Object", object as usize, "kernel object");
                 0
@@ -254,8 +252,8 @@ exports! {
         }
     }
 
-    /// Gives a reference on a file object, a section or a device object back. References on device
-    /// objects are not counted.
+    /// Gives a reference on a kernel object or a device object back. References on device objects
+    /// are not counted.
     unsafe fn ObfDereferenceObject(object: PVOID) -> isize {
         const CALL: &str = "ObfDereferenceObject";
         let found = find(object as usize);
@@ -265,13 +263,11 @@ exports! {
             return 0;
         };
         enter(&machine, CALL);
-        let released = match found {
-            Some(Object::File(file)) => crate::io::dereference(&machine, &file),
-            Some(Object::Section(section)) => section::dereference(&section),
-            _ => {
-                let volumes = machine.volumes.read();
-                volumes.iter().any(|volume| volume.device().cast() == object)
-            }
+        let released = if let Some(found) = found.and_then(Object::kernel) {
+            found.dereference(&machine)
+        } else {
+            let volumes = machine.volumes.read();
+            volumes.iter().any(|volume| volume.device().cast() == object)
         };
         if !released {
             super::bad_pointer(CALL, "Object", object as usize, "referenced kernel object");

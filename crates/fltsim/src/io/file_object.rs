@@ -1,7 +1,9 @@
 //! File objects: one per open, from create to the last `IRP_MJ_CLOSE`.
 
 use super::driver_memory::DriverMemory;
+use super::life;
 use crate::filesystem::{Authority, FileContexts, FileId, OpenId, Opened, StreamId, TransactionId};
+use crate::kernel::handle::KernelObject;
 use crate::machine::Inner;
 use crate::manager::context::ContextKind;
 use crate::manager::{Object, Transaction, Volume, publish};
@@ -79,6 +81,8 @@ struct State {
     identity: Option<Identity>,
     /// Handles and kernel references together; the last one to go sends `IRP_MJ_CLOSE`.
     references: u64,
+    /// Handles that drivers have; the last one to go sends `IRP_MJ_CLEANUP`.
+    handles: u64,
 }
 
 /// One file object.
@@ -156,6 +160,7 @@ impl FileObject {
                 phase: FilePhase::Unopened,
                 identity: None,
                 references: 1,
+                handles: 0,
             }),
         });
         if let Some(machine) = volume.machine.upgrade() {
@@ -391,6 +396,50 @@ impl FileObject {
         }
         contents.truncate(filled);
         Ok(contents.into_boxed_slice())
+    }
+}
+
+impl KernelObject for FileObject {
+    fn name(&self) -> &'static str {
+        "file object"
+    }
+
+    fn handle_name(&self) -> &'static str {
+        "file handle"
+    }
+
+    fn owner(&self) -> &Weak<Inner> {
+        &self.machine
+    }
+
+    fn address(&self) -> usize {
+        self.pointer() as usize
+    }
+
+    fn reference(&self, _call: &'static str) -> bool {
+        Self::reference(self)
+    }
+
+    fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool {
+        life::dereference(machine, &self)
+    }
+
+    fn handle_opened(&self) {
+        let mut state = self.state.lock();
+        state.references += 1;
+        state.handles += 1;
+    }
+
+    fn handle_closed(self: Arc<Self>, machine: &Arc<Inner>) {
+        let left = {
+            let mut state = self.state.lock();
+            state.handles = state.handles.saturating_sub(1);
+            state.handles
+        };
+        if left == 0 {
+            life::cleanup(machine, &self);
+        }
+        life::dereference(machine, &self);
     }
 }
 

@@ -16,7 +16,7 @@ pub use options::{IoOptions, OpenOptions};
 
 pub(crate) use driver_memory::DriverMemory;
 pub(crate) use file_object::{FileObject, FilePhase};
-pub(crate) use life::{cancel_open, dereference, release_gone};
+pub(crate) use life::{cancel_open, release_gone};
 pub(crate) use major::{major_c_name, major_name};
 pub(crate) use operation::{Door, Operation, Request, find};
 pub(crate) use path::{abandon, drain, resume_post, resume_pre, run};

@@ -4,6 +4,7 @@ pub mod irql;
 
 pub(crate) mod debug_print;
 pub(crate) mod fault;
+pub(crate) mod handle;
 pub(crate) mod lock;
 pub(crate) mod pool;
 pub(crate) mod registry;

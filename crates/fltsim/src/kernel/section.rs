@@ -1,5 +1,6 @@
 //! Section objects: only as much of them as a data scan hands out.
 
+use super::handle::{Grant, KernelObject};
 use crate::machine::Inner;
 use crate::manager::{Filter, Object, publish};
 use fltmgr_sys::{HANDLE, PVOID};
@@ -11,29 +12,56 @@ const HANDLE_NAME: &str = "section handle";
 const OBJECT_NAME: &str = "section object";
 const VIEW_NAME: &str = "section view";
 
-/// A section with one handle and one reference, both the filter's.
+/// A section; its handle, its references and its views are the filter's.
 pub(crate) struct Section {
-    pub(crate) machine: Weak<Inner>,
+    machine: Weak<Inner>,
     filter: Arc<Filter>,
-    handle: usize,
     contents: Box<[u8]>,
-    open: Mutex<Open>,
+    references: Mutex<u64>,
     views: Mutex<Vec<Box<[u8]>>>,
 }
 
-struct Open {
-    handle: bool,
-    references: u64,
+impl Section {
+    pub(crate) fn pointer(&self) -> PVOID {
+        (&raw const *self).cast_mut().cast()
+    }
 }
 
-impl Section {
-    pub(crate) fn handle(&self) -> HANDLE {
-        self.handle as HANDLE
+impl KernelObject for Section {
+    fn name(&self) -> &'static str {
+        "section"
     }
 
-    pub(crate) fn pointer(self: &Arc<Self>) -> PVOID {
-        Arc::as_ptr(self).cast_mut().cast()
+    fn handle_name(&self) -> &'static str {
+        HANDLE_NAME
     }
+
+    fn owner(&self) -> &Weak<Inner> {
+        &self.machine
+    }
+
+    fn address(&self) -> usize {
+        self.pointer() as usize
+    }
+
+    fn reference(&self, call: &'static str) -> bool {
+        *self.references.lock() += 1;
+        self.filter.held.add(OBJECT_NAME, self.address(), call);
+        true
+    }
+
+    fn dereference(self: Arc<Self>, _machine: &Arc<Inner>) -> bool {
+        let mut references = self.references.lock();
+        let Some(left) = references.checked_sub(1) else {
+            return false;
+        };
+        *references = left;
+        self.filter.held.remove(self.address())
+    }
+
+    fn handle_opened(&self) {}
+
+    fn handle_closed(self: Arc<Self>, _machine: &Arc<Inner>) {}
 }
 
 /// Makes a section over `contents`, the stream's bytes when it was created: writing to the stream
@@ -44,58 +72,30 @@ pub(crate) fn open(
     filter: &Arc<Filter>,
     contents: Box<[u8]>,
     call: &'static str,
-) -> Arc<Section> {
-    // Kernel handles have the upper half of the bits set, and differ by four.
-    let number = usize::try_from(machine.next_id()).unwrap_or(0);
+) -> (HANDLE, Arc<Section>) {
+    let this = machine.this();
     let section = Arc::new(Section {
-        machine: machine
-            .this()
-            .map(|this| Arc::downgrade(&this))
-            .unwrap_or_default(),
+        machine: this.map(|this| Arc::downgrade(&this)).unwrap_or_default(),
         filter: Arc::clone(filter),
-        handle: 0xFFFF_FFFF_8000_0000 | (number << 2),
         contents,
+        references: Mutex::default(),
         views: Mutex::default(),
-        open: Mutex::new(Open {
-            handle: true,
-            references: 1,
-        }),
     });
     machine.sections.lock().push(Arc::clone(&section));
-    let address = section.pointer() as usize;
-    publish(machine, address, Object::Section(Arc::clone(&section)));
-    filter.held.add(OBJECT_NAME, address, call);
-    filter.held.add(HANDLE_NAME, section.handle, call);
-    section
-}
-
-/// Closes a handle; `false` if it is not one of a section.
-pub(crate) fn close(machine: &Inner, handle: HANDLE) -> bool {
-    let sections = machine.sections.lock();
-    let section = sections.iter().find(|one| one.handle == handle as usize);
-    let Some(section) = section else {
-        return false;
+    let object: Arc<dyn KernelObject> = Arc::clone(&section) as _;
+    publish(
+        machine,
+        section.address(),
+        Object::Kernel(Arc::clone(&object)),
+    );
+    section.reference(call);
+    let grant = Grant {
+        kernel: true,
+        filter: Some(Arc::clone(filter)),
+        ..Grant::default()
     };
-    let mut open = section.open.lock();
-    let was_open = std::mem::replace(&mut open.handle, false);
-    was_open && section.filter.held.remove(section.handle)
-}
-
-/// Adds a reference for the filter that got the section.
-pub(crate) fn reference(section: &Arc<Section>, call: &'static str) {
-    section.open.lock().references += 1;
-    let address = section.pointer() as usize;
-    section.filter.held.add(OBJECT_NAME, address, call);
-}
-
-/// Gives a reference back; `false` if there was none.
-pub(crate) fn dereference(section: &Arc<Section>) -> bool {
-    let mut open = section.open.lock();
-    let Some(left) = open.references.checked_sub(1) else {
-        return false;
-    };
-    open.references = left;
-    section.filter.held.remove(section.pointer() as usize)
+    let handle = machine.handles.open(machine, object, grant, call);
+    (handle, section)
 }
 
 /// Maps the section: a view of all of it, by its address.

@@ -16,9 +16,10 @@ pub(crate) use transaction::Transaction;
 pub(crate) use volume::Volume;
 
 use crate::io::FileObject;
+use crate::kernel::handle::KernelObject;
 use crate::kernel::pool::Memory;
 use crate::kernel::registry::DriverRecord;
-use crate::kernel::section::Section;
+
 use crate::machine::Inner;
 use context::Node;
 use dashmap::DashMap;
@@ -35,7 +36,8 @@ pub(crate) enum Object {
     Transaction(Arc<Transaction>),
     Context(Arc<Node>),
     Memory(Arc<Memory>),
-    Section(Arc<Section>),
+    /// Any other object with handles.
+    Kernel(Arc<dyn KernelObject>),
 }
 
 impl Object {
@@ -50,7 +52,7 @@ impl Object {
             Self::Transaction(_) => "transaction",
             Self::Context(_) => "context",
             Self::Memory(_) => "pool allocation",
-            Self::Section(_) => "section",
+            Self::Kernel(object) => object.name(),
         }
     }
 
@@ -65,7 +67,16 @@ impl Object {
             Self::Transaction(transaction) => transaction.machine.upgrade(),
             Self::Context(node) => node.machine.upgrade(),
             Self::Memory(memory) => memory.machine.upgrade(),
-            Self::Section(section) => section.machine.upgrade(),
+            Self::Kernel(object) => object.owner().upgrade(),
+        }
+    }
+
+    /// The same as a kernel object, if it is one: something with handles and references.
+    pub(crate) fn kernel(self) -> Option<Arc<dyn KernelObject>> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Kernel(object) => Some(object),
+            _ => None,
         }
     }
 
@@ -79,7 +90,7 @@ impl Object {
             Self::Transaction(transaction) => Weak::as_ptr(&transaction.machine),
             Self::Context(node) => Weak::as_ptr(&node.machine),
             Self::Memory(memory) => Weak::as_ptr(&memory.machine),
-            Self::Section(section) => Weak::as_ptr(&section.machine),
+            Self::Kernel(object) => Weak::as_ptr(object.owner()),
         };
         owner == machine
     }
