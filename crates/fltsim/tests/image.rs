@@ -5,13 +5,14 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use fltmgr_sys::NTSTATUS;
-use fltsim::image::{Image, Installed, report_to};
+use fltsim::image::{Image, Installed, Watch};
 use fltsim::{DriverConfig, Machine};
 use serde_json::Value;
 use std::env;
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 const PROBE: &[u8] = include_bytes!("images/probe.sys");
 /// Tells a child process what to call.
@@ -70,8 +71,15 @@ fn stopped_with(name: &str, argument: u64) -> Value {
 #[test]
 fn child_process() {
     if let Ok(what) = env::var(CALL) {
-        report_to(std::io::stderr().as_fd().try_clone_to_owned().unwrap());
         let (name, argument) = what.split_once(' ').unwrap();
+        let watch = Watch::new(std::io::stderr().as_fd().try_clone_to_owned().unwrap()).unwrap();
+        let seconds = if name.ends_with("for_ever") { 1 } else { 60 };
+        std::thread::spawn(move || {
+            while !watch.wait(Duration::from_secs(seconds)) {
+                watch.stop_hanging(seconds);
+            }
+            watch.end()
+        });
         call(name, [argument.parse().unwrap(), 0, 0, 0]);
         unreachable!("{name} returned");
     }
@@ -282,4 +290,20 @@ fn the_backtrace_shows_every_frame() {
     let frames = report["backtrace"].as_array().unwrap();
     assert_eq!(number(&frames[0]["address"]), 0);
     assert_eq!(frames[1]["image"], "probe.sys");
+}
+
+#[test]
+fn a_driver_that_comes_to_no_end_is_found_and_stopped() {
+    for name in ["spin_for_ever", "wait_for_ever"] {
+        let report = stopped(name);
+        assert_eq!(report["code"], 0xE2, "{name}");
+        assert_eq!(report["name"], "MANUALLY_INITIATED_CRASH");
+        let what = "nothing went on for 1 seconds, so the driver was stopped";
+        assert_eq!(report["what"], what);
+        let frames = report["backtrace"].as_array().unwrap();
+        let inside = frames.iter().find(|frame| frame["image"] == "probe.sys");
+        let at = number(&inside.unwrap()["offset"]);
+        let start = offset(name);
+        assert!((start..start + 0x100).contains(&at), "{name}: {report}");
+    }
 }

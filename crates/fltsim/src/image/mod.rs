@@ -5,7 +5,7 @@
 //! that stops, and names it, when it is called. While a thread runs driver code, the processor
 //! looks to it as it does in the kernel: `gs` points at a processor control region, `CR8` is the
 //! IRQL, and the page that the kernel shares with everybody is where it should be. A fault that the
-//! driver does not handle itself ends the process with a report: see [`report_to`].
+//! driver does not handle itself ends the process with a report: see [`Watch`].
 
 mod context;
 mod decode;
@@ -20,7 +20,7 @@ mod trap;
 mod unwind;
 
 pub use error::{Error, Problem};
-pub use stop::report_to;
+pub use stop::Watch;
 
 pub(crate) use context::{Context, NONCONTINUABLE, Record, capture};
 pub(crate) use dispatch::{c_handler, dispatch, raise, unwind_to};

@@ -5,11 +5,13 @@
 
 use super::context::Context;
 use super::unwind::{self, stack};
-use super::{find, thread};
+use super::{find, thread, trap};
 use crate::kernel::irql;
 use std::fmt::{self, Write};
-use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::io::{self, PipeReader};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How many frames a report shows.
 const MOST_FRAMES: usize = 40;
@@ -17,20 +19,102 @@ const MOST_FRAMES: usize = 40;
 const SCAN: u64 = 64 * 1024;
 /// What a process ends with after a report.
 const EXIT_STATUS: i32 = 1;
+/// How many seconds a process waits for what else there is to say about a driver that has stopped.
+const LAST_WORDS: u32 = 5;
+/// How long the threads have to say where they are.
+const ANSWER: Duration = Duration::from_secs(1);
+const MANUALLY_INITIATED_CRASH: u32 = 0xE2;
 
 /// Where reports go, as JSON; negative for text on standard error and `SIGABRT`.
 static OUTPUT: AtomicI32 = AtomicI32::new(-1);
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// From now on a driver that stops is reported here as one line of JSON, and the process exits
-/// with status 1. Otherwise the report goes to standard error as text, and the process aborts.
+/// Where the thread is told that watches for the end; negative if there is none.
+static WATCHER: AtomicI32 = AtomicI32::new(-1);
+/// Seconds for which nothing went on, when a driver is stopped for that.
+static SILENCE: AtomicU64 = AtomicU64::new(0);
+
+/// Somebody who watches the process of a driver for its end.
+///
+/// While one exists, a driver that stops is reported as one line of JSON, and the process exits with
+/// status 1. Otherwise the report goes to standard error as text, and the process aborts.
 ///
 /// The object has the members `code`, `name`, `parameters`, `what`, `image`, `address`, `offset`,
 /// `irql`, `registers` and `backtrace`; numbers of 64 bits are strings like `"0x1f"`, and `image`
 /// and `offset` are null outside of images.
-pub fn report_to(output: OwnedFd) {
-    // Never closed: it is needed until the process ends.
-    OUTPUT.store(output.into_raw_fd(), Ordering::Release);
+#[derive(Debug)]
+pub struct Watch {
+    told: PipeReader,
+}
+
+impl Watch {
+    /// Watches from now on; the report goes to `output`.
+    ///
+    /// # Errors
+    /// There is no more room for open files.
+    pub fn new(output: OwnedFd) -> io::Result<Self> {
+        let (told, signalled) = io::pipe()?;
+        // Never closed: both are needed until the process ends.
+        OUTPUT.store(output.into_raw_fd(), Ordering::Release);
+        WATCHER.store(signalled.into_raw_fd(), Ordering::Release);
+        Ok(Self { told })
+    }
+
+    /// Waits until a driver has stopped and was reported, which is `true`, or until the time is
+    /// over. Then the process waits for a few seconds for [`Watch::end`].
+    #[must_use]
+    pub fn wait(&self, patience: Duration) -> bool {
+        let mut wanted = libc::pollfd {
+            fd: self.told.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let patience = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: one entry, which is writable. Being interrupted is as good as time being over.
+        let ready = unsafe { libc::poll(&raw mut wanted, 1, patience) };
+        ready > 0
+    }
+
+    /// Stops the driver, because nothing went on for so many seconds: the thread that runs its code
+    /// reports where it is, or else this one does, which says only that.
+    pub fn stop_hanging(&self, seconds: u64) {
+        SILENCE.store(seconds, Ordering::Release);
+        trap::ask_every_thread();
+        if !self.wait(ANSWER) && !STOPPING.swap(true, Ordering::AcqRel) {
+            // No thread runs driver code: the driver let one of them wait for ever.
+            with_hanging(&Context::ZERO, |cause| {
+                write_json(cause, OUTPUT.load(Ordering::Acquire))
+            });
+        }
+    }
+
+    /// Ends the process as one whose driver has stopped.
+    pub fn end(self) -> ! {
+        // SAFETY: ends the process without running anything of it.
+        unsafe { libc::_exit(EXIT_STATUS) }
+    }
+}
+
+/// Why a driver is stopped that does not go on.
+fn with_hanging<T>(context: &Context, then: impl FnOnce(&Cause<'_>) -> T) -> T {
+    then(&Cause {
+        code: MANUALLY_INITIATED_CRASH,
+        parameters: [0; 4],
+        address: context.rip,
+        what: format_args!(
+            "nothing went on for {} seconds, so the driver was stopped",
+            SILENCE.load(Ordering::Acquire)
+        ),
+        context,
+    })
+}
+
+/// Where this thread is, if it runs driver code and is asked because nothing goes on.
+pub(super) fn answer(context: &Context) {
+    let inside = usize::try_from(context.rip).is_ok_and(|rip| find(rip).is_some());
+    if inside || has_driver_frame(context.rsp()) {
+        with_hanging(context, |cause| stop(cause));
+    }
 }
 
 /// Why a driver stops.
@@ -64,18 +148,32 @@ pub(crate) fn stop(cause: &Cause<'_>) -> ! {
             unsafe { libc::pause() };
         }
     }
-    let mut text = Buffer::new();
     let output = OUTPUT.load(Ordering::Acquire);
-    // What does not fit is left out; a buffer fails in no other way.
     if output >= 0 {
-        let _ = json(&mut text, cause);
-        text.write_to(output);
+        write_json(cause, output);
+        // Whoever watches has more to say, and ends the process.
+        let watcher = WATCHER.load(Ordering::Acquire);
+        // SAFETY: the byte is readable; what the number stands for is the kernel's to check.
+        let told = unsafe { libc::write(watcher, c"!".as_ptr().cast(), 1) };
+        if told == 1 {
+            // SAFETY: waiting has no preconditions.
+            unsafe { libc::sleep(LAST_WORDS) };
+        }
         // SAFETY: ends the process without running anything of it.
         unsafe { libc::_exit(EXIT_STATUS) }
     }
+    let mut text = Buffer::new();
+    // What does not fit is left out; a buffer fails in no other way.
     let _ = plain(&mut text, cause);
     text.write_to(libc::STDERR_FILENO);
     std::process::abort();
+}
+
+fn write_json(cause: &Cause<'_>, output: i32) {
+    let mut text = Buffer::new();
+    // As above.
+    let _ = json(&mut text, cause);
+    text.write_to(output);
 }
 
 struct Buffer {

@@ -105,6 +105,46 @@ pub(crate) fn install() {
     });
 }
 
+/// Asks every other thread where it is; one that runs driver code stops the process to tell.
+pub(super) fn ask_every_thread() {
+    // SAFETY: an action is integers and nullable pointers; all-zero is a valid one.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = asked as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: as in `install`; nobody else here uses this signal.
+    unsafe { libc::sigaction(libc::SIGUSR2, &raw const action, null_mut()) };
+    // SAFETY: always succeeds.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: as above.
+    let this = unsafe { libc::gettid() };
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return;
+    };
+    for thread in threads.flatten() {
+        let number = thread.file_name();
+        let Some(number) = number
+            .to_str()
+            .and_then(|number| number.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        if number != this {
+            // SAFETY: sends a signal that has a handler; a thread that is gone gets none.
+            unsafe { libc::syscall(libc::SYS_tgkill, process, number, libc::SIGUSR2) };
+        }
+    }
+}
+
+/// # Safety
+/// Called by the kernel as the handler of a signal.
+unsafe extern "C" fn asked(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let interrupted = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel passes the context of the interrupted thread, which nobody else has.
+    let machine = unsafe { &mut (*interrupted).uc_mcontext };
+    let floating = machine.fpregs;
+    stop::answer(&state(&Registers(&mut machine.gregs), floating));
+}
+
 /// Registers of an interrupted thread.
 struct Registers<'a>(&'a mut [i64; 23]);
 

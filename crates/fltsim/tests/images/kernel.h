@@ -66,6 +66,7 @@ IMPORT UCHAR KeGetCurrentIrql(void);
 IMPORT void ExRaiseStatus(NTSTATUS status);
 IMPORT void ProbeForRead(PVOID address, SIZE_T length, ULONG alignment);
 IMPORT void KeBugCheckEx(ULONG code, ULONG64 one, ULONG64 two, ULONG64 three, ULONG64 four);
+IMPORT NTSTATUS KeDelayExecutionThread(char mode, UCHAR alertable, const LONGLONG *interval);
 IMPORT void MissingFunction(void);
 IMPORT void ByOrdinal(void);
 IMPORT void *memcpy(void *target, const void *source, SIZE_T size);

@@ -277,3 +277,16 @@ EXPORT void except_unhandled(void)
         sink = 1;
     }
 }
+
+/* Two ways to come to no end: a loop, and a wait for what nobody does. */
+EXPORT void spin_for_ever(void)
+{
+    for (;;)
+        sink++;
+}
+
+EXPORT void wait_for_ever(void)
+{
+    LONGLONG in_a_year = -315360000000000;
+    KeDelayExecutionThread(0, 0, &in_a_year);
+}
