@@ -31,6 +31,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(status) = fltbench::child::serve() {
+        return status;
+    }
     match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Sys(arguments) => sys::run(&arguments),

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change is done.
 
+use crate::sys;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -7,6 +8,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 /// Checks formatting, lints, tests and documentation tests, and stops at the first step that fails.
+///
+/// The driver is tested from its image too, if `cargo xtask sys` needs to install nothing to build
+/// that; it says so if it does.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit status:
@@ -66,6 +70,20 @@ const ALL_TESTS: Step = Step {
         "--include-ignored",
     ],
 };
+/// The tests of the driver from its image, which `cargo xtask sys` has to build.
+const IMAGE: Step = Step {
+    name: "the driver's image",
+    arguments: &[
+        "test",
+        "--package",
+        "xtask",
+        "--test",
+        "demo",
+        "--no-fail-fast",
+        "--",
+        "--ignored",
+    ],
+};
 // Never with the ignored ones: in documentation that mark means that an example is not to be run.
 const DOCUMENTATION: Step = Step {
     name: "documentation tests",
@@ -80,10 +98,22 @@ struct Totals {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let tests = if arguments.full { ALL_TESTS } else { TESTS };
+    let mut steps = vec![FORMATTING, LINTS];
+    if arguments.full {
+        steps.extend([ALL_TESTS, DOCUMENTATION]);
+    } else {
+        steps.extend([TESTS, DOCUMENTATION, IMAGE]);
+    }
     let mut totals = Totals::default();
     let mut status = ExitCode::SUCCESS;
-    for step in [FORMATTING, LINTS, tests, DOCUMENTATION] {
+    let mut left_out = None;
+    for step in steps {
+        if step.name == IMAGE.name
+            && let Err(failure @ sys::Failure::Missing(_)) = sys::driver(false)
+        {
+            left_out = Some(failure);
+            continue;
+        }
         let command = format!("cargo {}", step.arguments.join(" "));
         say(&format!("==> {}: {command}", step.name));
         let begun = Instant::now();
@@ -111,6 +141,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 break;
             }
         }
+    }
+    if let Some(why) = left_out {
+        say(&format!("not tested: {}; {why}", IMAGE.name));
     }
     say(&format!(
         "{} passed, {} failed",

@@ -1,22 +1,24 @@
 //! A run in a process of its own, so that a driver that stops takes nothing else with it.
 //!
-//! The process is this program again. It says what came of the run on its standard output, in one
-//! line of JSON: either what to print and to end with, or what stopped the driver. Standard error
-//! is the same for both.
+//! The process is this program again. It says what came of the run on its standard output: either
+//! what to print and to end with, or what stopped the driver and then what had been counted by that
+//! time, each in one line of JSON. Standard error is the same for both.
 
-use crate::command::{self, Finished, NOT_CLEAN};
+use crate::command::{self, Finished, Flags, NOT_CLEAN};
 use crate::error::Error;
 use crate::interrupt;
-use crate::report::{Report, Stopped, Violation};
+use crate::report::{Stopped, Violation};
 use crate::scan::{Skipped, resolve};
 use crate::scratch::Scratch;
-use crate::workload::Options;
+use crate::watch::{self, LastWords};
+use crate::workload::{FileSystem, Options};
+use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
@@ -29,28 +31,93 @@ static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 /// Runs a driver's image over a directory, prints the report, and gives the exit status.
 ///
-/// This program is started again with its own arguments, and gets here again.
+/// The program is started again for that: it must begin with [`serve`].
 #[must_use]
-pub fn run(path: &Path, inf: Option<&Path>, options: &Options, json: bool) -> ExitCode {
-    if std::env::var_os(CHILD).is_some() {
-        return ExitCode::from(child(path, inf, options, json));
-    }
-    match parent(path, options, json) {
+pub fn run(driver: &Path, inf: Option<&Path>, directory: PathBuf, flags: &Flags) -> ExitCode {
+    let job = Job {
+        driver: driver.to_owned(),
+        inf: inf.map(Path::to_owned),
+        directory,
+        flags: flags.clone(),
+    };
+    match parent(&job) {
         Ok(finished) => finished.print(),
         Err(error) => command::failed(&error).print(),
     }
 }
 
-fn parent(path: &Path, options: &Options, json: bool) -> Result<Finished, Error> {
-    let root = resolve(&options.directory)?;
+/// Does what [`run`] asked of this process, if it was started for that, and gives its exit status.
+#[must_use]
+pub fn serve() -> Option<ExitCode> {
+    std::env::var_os(CHILD)?;
+    let Some(job) = Job::from_arguments(std::env::args_os().skip(1)) else {
+        eprintln!("error: {CHILD} is set, which only this program does; unset it");
+        return Some(ExitCode::from(command::BAD_INPUT));
+    };
+    Some(ExitCode::from(child(&job)))
+}
+
+/// What the child is to do. It gets there as arguments, which may be any bytes.
+#[derive(Debug)]
+struct Job {
+    driver: PathBuf,
+    inf: Option<PathBuf>,
+    directory: PathBuf,
+    flags: Flags,
+}
+
+impl Job {
+    fn to_arguments(&self) -> Vec<OsString> {
+        let Flags {
+            volume,
+            json,
+            seed,
+            patience,
+        } = self.flags;
+        let volume = volume.to_possible_value();
+        let volume = volume.as_ref().map_or("", |value| value.get_name());
+        let mut arguments: Vec<OsString> = vec![
+            volume.into(),
+            json.to_string().into(),
+            seed.to_string().into(),
+            patience.to_string().into(),
+            self.driver.clone().into(),
+            self.directory.clone().into(),
+        ];
+        arguments.extend(self.inf.clone().map(OsString::from));
+        arguments
+    }
+
+    fn from_arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut word = || arguments.next()?.into_string().ok();
+        let flags = Flags {
+            volume: FileSystem::from_str(&word()?, false).ok()?,
+            json: word()?.parse().ok()?,
+            seed: word()?.parse().ok()?,
+            patience: word()?.parse().ok()?,
+        };
+        Some(Self {
+            driver: arguments.next()?.into(),
+            directory: arguments.next()?.into(),
+            inf: arguments.next().map(PathBuf::from),
+            flags,
+        })
+    }
+
+    fn options(&self) -> Options {
+        self.flags.options(self.directory.clone())
+    }
+}
+
+fn parent(job: &Job) -> Result<Finished, Error> {
+    let root = resolve(&job.directory)?;
     // Where the child puts its own scratch folder, and what goes whatever becomes of the child.
     let scratch = Scratch::outside(&root)?;
     let started = Instant::now();
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let program = std::env::current_exe().map_err(Error::Child)?;
     let mut command = Command::new(program);
     command
-        .args(arguments)
+        .args(job.to_arguments())
         .env(CHILD, "1")
         .env("TMPDIR", scratch.path())
         .stdin(Stdio::null())
@@ -78,27 +145,34 @@ fn parent(path: &Path, options: &Options, json: bool) -> Result<Finished, Error>
     if status.code() == Some(interrupt::EXIT_STATUS.into()) {
         return Err(Error::Interrupted);
     }
-    let Ok(stopped) = serde_json::from_slice::<Stopped>(&said) else {
+    let mut lines = said.split_inclusive(|byte| *byte == b'\n');
+    let stopped = lines.next().map(serde_json::from_slice::<Stopped>);
+    let Some(Ok(stopped)) = stopped else {
         return Err(Error::ChildDied(how(status)));
     };
-    let stem = path.file_stem().unwrap_or(path.as_os_str());
-    let mut report = Report {
-        driver: stem.to_string_lossy().into_owned(),
-        door: "image".to_owned(),
-        elapsed_s: started.elapsed().as_secs_f64(),
-        ..Report::default()
-    };
-    report.violations.push(Violation::of_stop(&stopped));
+    let words = lines.next().map(serde_json::from_slice::<LastWords>);
+    let mut words = words.and_then(Result::ok).unwrap_or_default();
+    let report = &mut words.report;
+    report.driver = stem(&job.driver);
+    "image".clone_into(&mut report.door);
+    report.elapsed_s = started.elapsed().as_secs_f64();
+    report.violations.insert(0, Violation::of_stop(&stopped));
     report.stopped = Some(stopped);
-    let text = if json {
-        serde_json::to_string(&report).map_err(|error| Error::Child(error.into()))? + "\n"
+    let text = if job.flags.json {
+        serde_json::to_string(report).map_err(|error| Error::Child(error.into()))? + "\n"
     } else {
-        report.text(0, &Skipped::default(), &[])
+        report.text(0, &Skipped::default(), &words.debug_output)
     };
     Ok(Finished {
         text,
         status: NOT_CLEAN,
     })
+}
+
+/// What a driver is called whose INF, if there is one, has nothing to say about that.
+fn stem(driver: &Path) -> String {
+    let stem: &OsStr = driver.file_stem().unwrap_or(driver.as_os_str());
+    stem.to_string_lossy().into_owned()
 }
 
 fn how(status: ExitStatus) -> String {
@@ -110,19 +184,22 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// What the child does; gives its exit status.
-fn child(path: &Path, inf: Option<&Path>, options: &Options, json: bool) -> u8 {
+fn child(job: &Job) -> u8 {
     // Nobody would read the report of an orphan.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    match io::stdout().as_fd().try_clone_to_owned() {
-        Ok(output) => fltsim::image::report_to(output),
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    let watched = output.and_then(|output| watch::begin(output, job.flags.patience));
+    let watched = match watched {
+        Ok(watched) => watched,
         Err(error) => return command::failed(&Error::Child(error)).status,
-    }
-    let finished = match crate::image::Image::load(path, inf) {
+    };
+    let finished = match crate::image::Image::load(&job.driver, job.inf.as_deref()) {
         Ok(door) => {
             for name in door.missing() {
                 eprintln!("note: {name} is not implemented; the driver stops if it calls it");
             }
-            command::perform(&door, options, json)
+            let watched = |shown| watch::watched(shown, watched);
+            command::perform(&door, &job.options(), job.flags.json, watched)
         }
         Err(error) => command::failed(&error),
     };
@@ -132,4 +209,31 @@ fn child(path: &Path, inf: Option<&Path>, options: &Options, json: bool) -> u8 {
         return NOT_CLEAN;
     }
     finished.status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn a_job_arrives_as_it_was() {
+        let odd = PathBuf::from(OsString::from_vec(b"not \xFF UTF-8".to_vec()));
+        for inf in [None, Some(PathBuf::from("one.inf"))] {
+            let job = Job {
+                driver: odd.clone(),
+                inf,
+                directory: PathBuf::from("--json"),
+                flags: Flags {
+                    volume: FileSystem::Redirector,
+                    json: true,
+                    seed: u64::MAX,
+                    patience: 7,
+                },
+            };
+            let arrived = Job::from_arguments(job.to_arguments().into_iter()).unwrap();
+            assert_eq!(format!("{arrived:?}"), format!("{job:?}"));
+        }
+        assert!(Job::from_arguments(std::iter::empty()).is_none());
+    }
 }

@@ -5,9 +5,10 @@ use crate::error::Error;
 use crate::interrupt;
 use crate::progress::{Bar, Progress, Silent};
 use crate::report::skips;
-use crate::workload::{Options, run};
+use crate::workload::{FileSystem, Options, run};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Nothing leaked and no rule was broken.
@@ -24,6 +25,36 @@ Exit status:
   1    a leak, a broken rule, a bugcheck, or a driver that does not start
   2    bad input: no such directory, not a directory, something unreadable in it, no driver image
   130  interrupted";
+
+/// The flags that a run has, whatever the driver comes from.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// The file system that the volumes pretend to have
+    #[arg(long, value_name = "FS", value_enum, default_value_t)]
+    pub volume: FileSystem,
+    /// Prints one JSON object on standard output instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Where every unspecified choice comes from: the same seed gives the same counts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Stops a driver image that comes to no end: one with which nothing goes on for so many
+    /// seconds; 0 waits for ever
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub patience: u32,
+}
+
+impl Flags {
+    /// What to run on, and how.
+    #[must_use]
+    pub fn options(&self, directory: PathBuf) -> Options {
+        Options {
+            directory,
+            seed: self.seed,
+            file_system: self.volume,
+        }
+    }
+}
 
 /// What a run ends with: what to print on standard output, and the exit status.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,15 +74,24 @@ impl Finished {
 /// everything else on standard error.
 #[must_use]
 pub fn execute(door: &dyn Door, options: &Options, json: bool) -> ExitCode {
-    perform(door, options, json).print()
+    perform(door, options, json, |shown| shown).print()
 }
 
-/// As [`execute`], and leaves printing the report to the caller.
-pub(crate) fn perform(door: &dyn Door, options: &Options, json: bool) -> Finished {
+/// As [`execute`], and leaves printing the report to the caller, who may watch.
+pub(crate) fn perform(
+    door: &dyn Door,
+    options: &Options,
+    json: bool,
+    watched: impl FnOnce(Box<dyn Progress>) -> Box<dyn Progress>,
+) -> Finished {
     interrupt::install();
-    let bar = Bar::default();
-    let progress: &dyn Progress = if json { &Silent } else { &bar };
-    let result = run(door, options, progress);
+    let shown: Box<dyn Progress> = if json {
+        Box::new(Silent)
+    } else {
+        Box::new(Bar::default())
+    };
+    let progress = watched(shown);
+    let result = run(door, options, &*progress);
     progress.end();
     let run = match result {
         Ok(run) => run,

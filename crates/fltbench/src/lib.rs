@@ -21,6 +21,8 @@ mod image;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod inf;
 mod scratch;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod watch;
 
 pub use door::{Door, InProcess};
 pub use error::Error;

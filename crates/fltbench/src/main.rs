@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use {
-    clap::ValueEnum,
-    fltbench::{Options, command::EXIT_STATUSES},
+    fltbench::child,
+    fltbench::command::{EXIT_STATUSES, Flags},
     std::path::PathBuf,
 };
 
@@ -52,46 +52,16 @@ enum Command {
         /// The driver's INF, for its altitude and instances [default: DRIVER.inf, if there is one]
         #[arg(long, value_name = "FILE")]
         inf: Option<PathBuf>,
-        /// The file system that the volumes pretend to have
-        #[arg(long, value_name = "FS", value_enum, default_value_t)]
-        volume: FileSystem,
-        /// Prints one JSON object on standard output instead of the table
-        #[arg(long)]
-        json: bool,
-        /// Where every unspecified choice comes from: the same seed gives the same counts
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        seed: u64,
+        #[command(flatten)]
+        flags: Flags,
     },
 }
 
-/// What a volume can pretend to have.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum FileSystem {
-    /// Everything: streams, transactions, all contexts
-    #[default]
-    Ntfs,
-    /// One stream a file, no transactions
-    Fat,
-    /// No contexts below the volume's
-    None,
-    /// A share of another machine: no transactions
-    Redirector,
-}
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-impl From<FileSystem> for fltbench::FileSystem {
-    fn from(file_system: FileSystem) -> Self {
-        match file_system {
-            FileSystem::Ntfs => Self::Ntfs,
-            FileSystem::Fat => Self::Fat,
-            FileSystem::None => Self::None,
-            FileSystem::Redirector => Self::Redirector,
-        }
-    }
-}
-
 fn main() -> ExitCode {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(status) = child::serve() {
+        return status;
+    }
     match Arguments::parse().command {
         Command::Exports { all } => {
             print(&exports(all));
@@ -102,17 +72,8 @@ fn main() -> ExitCode {
             driver,
             dir,
             inf,
-            volume,
-            json,
-            seed,
-        } => {
-            let options = Options {
-                directory: dir,
-                seed,
-                file_system: volume.into(),
-            };
-            fltbench::child::run(&driver, inf.as_deref(), &options, json)
-        }
+            flags,
+        } => child::run(&driver, inf.as_deref(), dir, &flags),
     }
 }
 

@@ -1,9 +1,15 @@
 //! How far the workload has come.
 
+use fltsim::Machine;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Somebody who watches the workload.
 pub trait Progress {
+    /// The machine is set up, and the driver is about to start.
+    fn machine(&self, machine: &Machine) {
+        let _ = machine;
+    }
+
     /// It is known how much there is to do.
     fn begin(&self, files: u64, bytes: u64);
 

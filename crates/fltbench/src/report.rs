@@ -29,7 +29,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Seconds from loading the driver to its last word.
     pub elapsed_s: f64,
-    /// What stopped the driver, if it did not come to its end.
+    /// What stopped the driver, if it did not come to its end. All counts are those of that moment
+    /// then; if there are none, the machine could not be asked any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
 }
@@ -278,13 +279,18 @@ impl Violation {
 }
 
 impl Report {
-    /// Takes over what the machine says at its end.
-    pub(crate) fn take(&mut self, outcome: &Outcome) {
-        let operations = outcome.statistics.operations.iter();
+    /// Takes over what the machine has counted.
+    pub(crate) fn count(&mut self, statistics: &Statistics) {
+        let operations = statistics.operations.iter();
         self.operations = operations
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect();
-        self.contexts = Contexts::from(&outcome.statistics);
+        self.contexts = Contexts::from(statistics);
+    }
+
+    /// Takes over what the machine says at its end.
+    pub(crate) fn take(&mut self, outcome: &Outcome) {
+        self.count(&outcome.statistics);
         self.leaks.extend(outcome.leaks.iter().map(LeakEntry::from));
         let broken = outcome.bugchecks.iter().chain(&outcome.violations);
         self.violations.extend(broken.map(Violation::from));
@@ -316,10 +322,15 @@ impl Report {
     #[must_use]
     pub fn text(&self, directories: u64, skipped: &Skipped, debug_output: &[String]) -> String {
         let mut text = String::new();
+        // A run that stopped has not counted them.
+        let place = match directories {
+            0 => String::new(),
+            count => format!(" in {count} directories"),
+        };
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{} ({}): {} files in {directories} directories, {} read, {} operations, {:.1} s",
+            "{} ({}): {} files{place}, {} read, {} operations, {:.1} s",
             self.driver,
             self.door,
             self.files,
@@ -335,12 +346,7 @@ impl Report {
             }
         }
         if let Some(stopped) = &self.stopped {
-            let _ = write!(
-                text,
-                "\n{stopped}\nNOT CLEAN: the driver stopped the machine, {:#010X} {}\n",
-                stopped.code, stopped.name
-            );
-            return text;
+            let _ = write!(text, "\n{stopped}");
         }
         let _ = write!(text, "\n{}\n\n", self.table());
         for leak in &self.leaks {
@@ -349,7 +355,13 @@ impl Report {
         for violation in &self.violations {
             let _ = writeln!(text, "{}", violation.message);
         }
-        let verdict = if self.is_clean() {
+        let verdict = if let Some(stopped) = &self.stopped {
+            format!(
+                "NOT CLEAN: the driver stopped the machine, {:#010X} {}; the counts are those of \
+                 that moment",
+                stopped.code, stopped.name
+            )
+        } else if self.is_clean() {
             "clean: nothing leaked, no rule broken".to_owned()
         } else {
             let live: u64 = self.contexts.rows().iter().map(|(_, row)| row.live).sum();

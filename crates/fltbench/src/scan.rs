@@ -113,7 +113,7 @@ impl Tree {
 ///
 /// # Errors
 /// There is no directory.
-pub(crate) fn resolve(directory: &Path) -> Result<PathBuf, Error> {
+pub fn resolve(directory: &Path) -> Result<PathBuf, Error> {
     let root = directory
         .canonicalize()
         .map_err(|source| match source.kind() {

@@ -171,6 +171,10 @@ fn a_driver_that_stops_is_survived() {
         );
         assert!(stopped.backtrace.len() >= 2, "{service}: {stopped:?}");
         assert_eq!(report.violations.len(), 1, "{service}");
+        // What had been counted until then.
+        assert_eq!(report.operations["IRP_MJ_READ"], 5, "{service}");
+        let streams = report.contexts.stream;
+        assert_eq!((streams.allocated, streams.live), (5, 5), "{service}");
         assert_eq!(report.violations[0].rule, "bugcheck");
         assert_eq!(report.violations[0].bugcheck, Some(code));
         let output = bench.run(&[]);
@@ -181,7 +185,7 @@ fn a_driver_that_stops_is_survived() {
             "{printed}"
         );
         assert!(
-            printed.contains("NOT CLEAN: the driver stopped the machine"),
+            printed.contains("NOT CLEAN: the driver stopped the machine, "),
             "{printed}"
         );
     }

@@ -14,6 +14,7 @@ mod packages;
 mod rust;
 mod vendor;
 
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,11 +46,27 @@ pub(crate) struct Arguments {
 
 /// Why there is no driver.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// Packages are missing, and installing them was not allowed.
     Missing(String),
     /// Anything else.
     Other(String),
+}
+
+impl Failure {
+    pub(crate) fn exit_status(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Missing(_) => 3,
+            Self::Other(_) => 1,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Missing(message) | Self::Other(message)) = self;
+        f.write_str(message)
+    }
 }
 
 impl From<String> for Failure {
@@ -100,23 +117,30 @@ impl Places {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
-    match build(arguments) {
-        Ok(()) => {
-            say(&format!("done in {:.1} s", begun.elapsed().as_secs_f64()));
+    let profile = if arguments.release {
+        Profile::Release
+    } else {
+        Profile::Debug
+    };
+    match build(profile, arguments.rebuild, !arguments.no_install) {
+        Ok(image) => {
+            let seconds = begun.elapsed().as_secs_f64();
+            say(&format!("{}: done in {seconds:.1} s", image.display()));
             ExitCode::SUCCESS
         }
-        Err(Failure::Missing(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(3)
-        }
-        Err(Failure::Other(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(1)
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_status()
         }
     }
 }
 
-fn build(arguments: &Arguments) -> Result<(), Failure> {
+/// Builds the release driver, or finds that nothing has changed, and says where it is.
+pub(crate) fn driver(install: bool) -> Result<PathBuf, Failure> {
+    build(Profile::Release, false, install)
+}
+
+fn build(profile: Profile, rebuild: bool, install: bool) -> Result<PathBuf, Failure> {
     if cfg!(windows) {
         return Err(String::from(
             "this command builds where there is no WDK; on Windows run `cargo make`, see docs/windows.md",
@@ -128,14 +152,9 @@ fn build(arguments: &Arguments) -> Result<(), Failure> {
             .canonicalize()
             .map_err(|error| format!("cannot find the repository: {error}"))?,
     );
-    let profile = if arguments.release {
-        Profile::Release
-    } else {
-        Profile::Debug
-    };
     let _lock = lock(&places)?;
 
-    let mut packages = packages::Installer::new(!arguments.no_install);
+    let mut packages = packages::Installer::new(install);
     let llvm = llvm::find_or_install(&mut packages)?;
     let rust = rust::find_or_install(&mut packages)?;
     let headers = kit::find_or_install_headers(&mut packages)?;
@@ -144,7 +163,7 @@ fn build(arguments: &Arguments) -> Result<(), Failure> {
 
     kit::assemble(&places, &headers, &llvm)?;
     vendor::provide(&places, &rust)?;
-    let built = build::run(&places, &rust, &llvm, profile, arguments.rebuild)?;
+    let built = build::run(&places, &rust, &llvm, profile, rebuild)?;
 
     // Before it is put where it could be taken for one.
     let summary = image::check(&built.image, profile)?;
@@ -154,7 +173,7 @@ fn build(arguments: &Arguments) -> Result<(), Failure> {
     files::copy(&built.symbols, &output.join("ctx.pdb"))?;
     inf::stamp(&places, &output.join("ctx.inf"))?;
     say(&format!("{}: {summary}", image.display()));
-    Ok(())
+    Ok(image)
 }
 
 /// Keeps a second `cargo xtask sys` out of the kit until this one has ended.

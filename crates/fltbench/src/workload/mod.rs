@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::report::{Report, Violation};
 use crate::scan::{Skipped, resolve, scan, unreadable};
 use crate::scratch::Scratch;
+use clap::ValueEnum;
 use expect::Stop;
 use fltmgr_sys::STATUS_FLT_DO_NOT_DETACH;
 use fltsim::filesystem::Personality;
@@ -39,16 +40,16 @@ pub struct Options {
 }
 
 /// What file system a volume pretends to have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum)]
 pub enum FileSystem {
-    /// Everything: streams, transactions, all contexts.
+    /// Everything: streams, transactions, all contexts
     #[default]
     Ntfs,
-    /// One stream a file, and no transactions.
+    /// One stream a file, and no transactions
     Fat,
-    /// No contexts below the volume's.
+    /// No contexts below the volume's
     None,
-    /// A share of another machine: no transactions.
+    /// A share of another machine: no transactions
     Redirector,
 }
 
@@ -105,6 +106,7 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
         };
         machine.add_volume(config)
     });
+    progress.machine(&machine);
     let driver = machine.create_driver(door.service());
     door.start(&driver).map_err(Error::Start)?;
 

@@ -83,7 +83,7 @@ impl Watch {
         if !self.wait(ANSWER) && !STOPPING.swap(true, Ordering::AcqRel) {
             // No thread runs driver code: the driver let one of them wait for ever.
             with_hanging(&Context::ZERO, |cause| {
-                write_json(cause, OUTPUT.load(Ordering::Acquire))
+                write_json(cause, OUTPUT.load(Ordering::Acquire));
             });
         }
     }
