@@ -76,9 +76,13 @@ const IMAGE: Step = Step {
     arguments: &[
         "test",
         "--package",
+        "ctx",
+        "--package",
         "xtask",
         "--test",
         "demo",
+        "--test",
+        "driver",
         "--no-fail-fast",
         "--",
         "--ignored",

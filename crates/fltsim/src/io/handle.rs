@@ -314,7 +314,20 @@ impl Handle {
         class: FILE_INFORMATION_CLASS,
         buffer: &[u8],
     ) -> Result<(), NTSTATUS> {
-        let mut request = self.request(IRP_MJ_SET_INFORMATION, IoOptions::default());
+        self.set_information_with(class, buffer, IoOptions::default())
+    }
+
+    /// Sets information of the file, by another way.
+    ///
+    /// # Errors
+    /// The status that the request completed with.
+    pub fn set_information_with(
+        &self,
+        class: FILE_INFORMATION_CLASS,
+        buffer: &[u8],
+        options: IoOptions,
+    ) -> Result<(), NTSTATUS> {
+        let mut request = self.request(IRP_MJ_SET_INFORMATION, options);
         let parameters = &mut request.parameters;
         parameters.SetFileInformation.Length = length(buffer);
         parameters.SetFileInformation.FileInformationClass = class;
