@@ -231,6 +231,23 @@ unsafe extern "win64" fn fill_memory(_target: PVOID, _value: u32, _size: u64) ->
     )
 }
 
+/// As [`fill_memory`], with the order of the arguments that the run-time library has.
+#[unsafe(naked)]
+unsafe extern "win64" fn rtl_fill_memory(_target: PVOID, _size: u64, _value: u32) {
+    naked_asm!("xchg rdx, r8", "jmp {fill}", "int3", fill = sym fill_memory)
+}
+
+#[unsafe(naked)]
+unsafe extern "win64" fn rtl_zero_memory(_target: PVOID, _size: u64) {
+    naked_asm!(
+        "mov r8, rdx",
+        "xor edx, edx",
+        "jmp {fill}",
+        "int3",
+        fill = sym fill_memory,
+    )
+}
+
 #[unsafe(naked)]
 unsafe extern "win64" fn compare_memory(_one: PVOID, _two: PVOID, _size: u64) -> i32 {
     naked_asm!(
@@ -313,6 +330,8 @@ pub(super) fn resolve(name: &str) -> Option<usize> {
             copy_memory as *const ()
         }
         "memset" => fill_memory as *const (),
+        "RtlFillMemory" => rtl_fill_memory as *const (),
+        "RtlZeroMemory" => rtl_zero_memory as *const (),
         "memcmp" => compare_memory as *const (),
         "RtlCompareMemory" => rtl_compare_memory as *const (),
         _ => return None,

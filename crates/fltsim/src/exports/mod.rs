@@ -11,6 +11,13 @@
     reason = "names and parameters are those of the C headers"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod avl_table;
+mod bitmap;
+#[cfg(target_arch = "x86_64")]
+mod c_library;
+#[cfg(target_arch = "x86_64")]
+mod c_print;
 mod context;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
@@ -18,18 +25,22 @@ mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
 mod file;
+#[cfg(target_arch = "x86_64")]
+mod generic_table;
 mod instance;
 mod kernel;
 mod lock;
 #[cfg(target_arch = "x86_64")]
 mod lookaside;
 mod name;
+mod narrow_string;
 mod object;
 mod operation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process;
 mod registration;
 mod rtl;
+mod time;
 mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
@@ -75,15 +86,45 @@ macro_rules! exports {
 }
 pub(crate) use exports;
 
+/// As [`exports!`], for functions that name no object: each has its name as `CALL`, and tells it to
+/// the machine of its thread first.
+macro_rules! routines {
+    ($(
+        $(#[$meta:meta])*
+        unsafe fn $name:ident($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block
+    )*) => {
+        $crate::exports::exports! {
+            $(
+                $(#[$meta])*
+                unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+                    const CALL: &str = stringify!($name);
+                    $crate::exports::here(CALL);
+                    $body
+                }
+            )*
+        }
+    };
+}
+pub(crate) use routines;
+
 /// The address of an export, for binding the imports of a loaded image.
 #[must_use]
 pub fn resolve(name: &str) -> Option<usize> {
     let rooms = [
+        #[cfg(target_arch = "x86_64")]
+        avl_table::resolve,
+        bitmap::resolve,
+        #[cfg(target_arch = "x86_64")]
+        c_library::resolve,
+        #[cfg(target_arch = "x86_64")]
+        c_print::resolve,
         context::resolve,
         data_scan::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         exception::resolve,
         file::resolve,
+        #[cfg(target_arch = "x86_64")]
+        generic_table::resolve,
         instance::resolve,
         kernel::resolve,
         #[cfg(target_arch = "x86_64")]
@@ -92,6 +133,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
         lookaside::resolve,
         name::resolve,
+        narrow_string::resolve,
         object::resolve,
         operation::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -99,6 +141,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         registration::resolve,
         rtl::resolve,
         rtl::resolve_library,
+        time::resolve,
         transaction::resolve,
         volume::resolve,
         #[cfg(target_arch = "x86_64")]
@@ -111,6 +154,24 @@ pub fn resolve(name: &str) -> Option<usize> {
 /// Counts a call and checks the IRQL (V6) against the one table.
 pub(crate) fn enter(machine: &Inner, call: &'static str) {
     enter_below(machine, call, None);
+}
+
+/// As [`enter`], for a function that names no object: the machine is that of this thread.
+pub(crate) fn here(call: &'static str) -> Option<Arc<Inner>> {
+    let machine = scope::machine();
+    if let Some(machine) = &machine {
+        enter(machine, call);
+    }
+    machine
+}
+
+/// Says that a driver broke a rule in a call that names no object.
+pub(crate) fn misuse(rule: Rule, call: &'static str, text: String) {
+    match scope::machine() {
+        Some(machine) => machine.verifier.violation(rule, call, text),
+        // Nobody to report to; silence would be worse.
+        None => eprintln!("fltsim: {call}: {text}"),
+    }
 }
 
 /// As [`enter`], with another limit than the table's if a policy says so.

@@ -28,11 +28,11 @@ pub(crate) struct Version {
 }
 
 /// The upper-case form of a unit, as the kernel's table has it: only one unit for one unit.
-fn upcase(unit: u16) -> u16 {
+pub(super) fn upcase(unit: u16) -> u16 {
     convert(unit, |character| character.to_uppercase().collect())
 }
 
-fn downcase(unit: u16) -> u16 {
+pub(super) fn downcase(unit: u16) -> u16 {
     convert(unit, |character| character.to_lowercase().collect())
 }
 
@@ -50,7 +50,7 @@ fn convert(unit: u16, to: impl Fn(char) -> Vec<char>) -> u16 {
 ///
 /// # Safety
 /// `string` is null, or a string whose buffer holds its length.
-unsafe fn units(string: PCUNICODE_STRING) -> Vec<u16> {
+pub(super) unsafe fn units(string: PCUNICODE_STRING) -> Vec<u16> {
     if string.is_null() {
         return Vec::new();
     }
@@ -69,7 +69,7 @@ unsafe fn units(string: PCUNICODE_STRING) -> Vec<u16> {
 ///
 /// # Safety
 /// `text` is null or ends with a terminator.
-unsafe fn terminated(text: *const WCHAR) -> Vec<u16> {
+pub(super) unsafe fn terminated(text: *const WCHAR) -> Vec<u16> {
     let mut units = Vec::new();
     while !text.is_null() {
         // SAFETY: no unit before this one was the terminator, so this one exists.
@@ -84,7 +84,7 @@ unsafe fn terminated(text: *const WCHAR) -> Vec<u16> {
 
 /// # Safety
 /// `text` is null or ends with a terminator.
-unsafe fn terminated_bytes(text: *const CHAR) -> Vec<u8> {
+pub(super) unsafe fn terminated_bytes(text: *const CHAR) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !text.is_null() {
         // SAFETY: no byte before this one was the terminator, so this one exists.
@@ -126,7 +126,7 @@ unsafe fn put(target: PUNICODE_STRING, at: usize, units: &[u16]) -> NTSTATUS {
 ///
 /// # Safety
 /// `target` is a string whose buffer has its maximum length, or a place for one.
-unsafe fn put_or_allocate(target: PUNICODE_STRING, units: &[u16], allocate: BOOLEAN) -> NTSTATUS {
+pub(super) unsafe fn put_or_allocate(target: PUNICODE_STRING, units: &[u16], allocate: BOOLEAN) -> NTSTATUS {
     if allocate != 0 {
         let bytes = 2 * units.len() + 2;
         if bytes > LONGEST {
@@ -165,7 +165,7 @@ fn header(text: *const WCHAR, units: usize) -> UNICODE_STRING {
     }
 }
 
-fn folded(units: &[u16], ignore_case: BOOLEAN) -> Vec<u16> {
+pub(super) fn folded(units: &[u16], ignore_case: BOOLEAN) -> Vec<u16> {
     if ignore_case == 0 {
         units.to_vec()
     } else {
@@ -179,7 +179,7 @@ fn sign(order: Ordering) -> i32 {
 }
 
 /// The first difference of two sequences, or of their lengths, as the kernel's functions have it.
-fn difference(one: &[u16], two: &[u16]) -> LONG {
+pub(super) fn difference(one: &[u16], two: &[u16]) -> LONG {
     let mut pairs = one.iter().zip(two);
     let different = pairs.find(|(one, two)| one != two);
     let lengths = || {
@@ -190,7 +190,7 @@ fn difference(one: &[u16], two: &[u16]) -> LONG {
 }
 
 /// Digits of a number in a base of the library: 0 stands for 10.
-fn digits(mut value: u64, base: ULONG) -> Option<Vec<u16>> {
+pub(super) fn digits(mut value: u64, base: ULONG) -> Option<Vec<u16>> {
     let base = u64::from(match base {
         0 => 10,
         2 | 8 | 10 | 16 => base,
@@ -211,7 +211,7 @@ fn digits(mut value: u64, base: ULONG) -> Option<Vec<u16>> {
 }
 
 /// The number at the beginning of a string; 0 for a base means that the string says which.
-fn parse(units: &[u16], base: ULONG) -> Option<ULONG> {
+pub(super) fn parse(units: &[u16], base: ULONG) -> Option<ULONG> {
     let text = String::from_utf16_lossy(units);
     let text = text.trim_start_matches(|character: char| character <= ' ');
     let (negative, text) = match text.strip_prefix('-') {

@@ -36,6 +36,8 @@ struct Conversion {
     precision: Option<usize>,
     wide: bool,
     narrow: bool,
+    /// Whether the format itself is wide, which changes what `%s` and `%S` mean.
+    wide_format: bool,
     bits: u32,
 }
 
@@ -46,6 +48,24 @@ struct Conversion {
 pub(crate) unsafe fn format(format: *const i8, arguments: *const u64) -> String {
     // SAFETY: a C string by this function's contract.
     let format = unsafe { c_string(format.cast(), None) };
+    // SAFETY: as above.
+    unsafe { expand(&format, false, arguments) }
+}
+
+/// Formats a message by a wide format.
+///
+/// # Safety
+/// `format` is a terminated wide string, and the arguments are as it says.
+pub(crate) unsafe fn format_wide(format: *const u16, arguments: *const u64) -> String {
+    // SAFETY: a terminated string by this function's contract.
+    let format = unsafe { wide_string(format, usize::MAX) };
+    // SAFETY: as above.
+    unsafe { expand(&format, true, arguments) }
+}
+
+/// # Safety
+/// The arguments are as the format says.
+unsafe fn expand(format: &str, wide_format: bool, arguments: *const u64) -> String {
     let mut arguments = Arguments { next: arguments };
     let mut output = String::new();
     let mut rest = format.chars().peekable();
@@ -56,6 +76,7 @@ pub(crate) unsafe fn format(format: *const i8, arguments: *const u64) -> String 
         }
         let mut conversion = Conversion {
             bits: 32,
+            wide_format,
             ..Conversion::default()
         };
         while let Some(flag) = rest.next_if(|next| "-+ #0".contains(*next)) {
@@ -229,7 +250,8 @@ unsafe fn text(letter: char, conversion: &Conversion, value: u64) -> String {
         return "(null)".to_owned();
     }
     let wide = match letter {
-        'S' => !conversion.narrow,
+        'S' => conversion.wide || conversion.wide_format == conversion.narrow,
+        's' => conversion.wide || (conversion.wide_format && !conversion.narrow),
         _ => conversion.wide,
     };
     if letter == 'Z' {
@@ -248,8 +270,16 @@ unsafe fn text(letter: char, conversion: &Conversion, value: u64) -> String {
         // SAFETY: a C string by this function's contract.
         return unsafe { c_string(address as *const u8, conversion.precision) };
     }
-    let first = address as *const u16;
     let limit = conversion.precision.unwrap_or(usize::MAX);
+    // SAFETY: a terminated wide string by this function's contract.
+    unsafe { wide_string(address as *const u16, limit) }
+}
+
+/// Reads a wide string up to its terminator or a limit.
+///
+/// # Safety
+/// `first` points to a terminated string, or has `limit` readable units.
+unsafe fn wide_string(first: *const u16, limit: usize) -> String {
     let mut units = 0;
     // SAFETY: no unit before this one was the terminator, so this one exists.
     while units < limit && unsafe { first.wrapping_add(units).read_unaligned() } != 0 {

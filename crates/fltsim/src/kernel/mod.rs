@@ -2,6 +2,10 @@
 
 pub mod irql;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avl;
+pub(crate) mod bitmap;
+pub(crate) mod calendar;
 pub(crate) mod debug_print;
 pub(crate) mod fault;
 pub(crate) mod handle;
@@ -10,5 +14,9 @@ pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scope;
 pub(crate) mod section;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod splay;
 pub(crate) mod string;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tree;
 pub(crate) mod work_queue;
