@@ -1,36 +1,47 @@
 //! Locks: push locks and resources, fast mutexes and spin locks.
 
-use super::{enter, exports, write};
+use super::{exports, here, write};
 use crate::kernel::lock::{self, Kind, Mode};
 use crate::kernel::{irql, scope};
-use crate::machine::Inner;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
-use std::sync::Arc;
 
-/// Names the call to the machine of this thread.
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine();
-    if let Some(machine) = &machine {
-        enter(machine, call);
-    }
-    machine
-}
-
-fn acquire<T>(call: &'static str, kind: Kind, mode: Mode, lock: *mut T) {
+pub(super) fn acquire<T>(call: &'static str, kind: Kind, mode: Mode, lock: *mut T) {
     let machine = here(call);
     let level = irql::current();
     lock::acquire(machine.as_ref(), call, kind, mode, lock as usize, level);
 }
 
-fn release<T>(call: &'static str, kind: Kind, lock: *mut T) -> Option<KIRQL> {
+/// As [`acquire`], without waiting.
+pub(super) fn try_acquire<T>(call: &'static str, kind: Kind, mode: Mode, lock: *mut T) -> BOOLEAN {
+    let machine = here(call);
+    let level = irql::current();
+    let taken = lock::try_acquire(machine.as_ref(), call, kind, mode, lock as usize, level);
+    BOOLEAN::from(taken)
+}
+
+/// Acquires a resource, waiting only if that is wanted, and gives whether it did.
+pub(super) fn acquire_resource(
+    call: &'static str,
+    mode: Mode,
+    resource: *mut ERESOURCE,
+    wait: BOOLEAN,
+) -> BOOLEAN {
+    if wait == 0 {
+        return try_acquire(call, Kind::Resource, mode, resource);
+    }
+    acquire(call, Kind::Resource, mode, resource);
+    1
+}
+
+pub(super) fn release<T>(call: &'static str, kind: Kind, lock: *mut T) -> Option<KIRQL> {
     let machine = here(call);
     lock::release(machine.as_ref(), call, kind, lock as usize)
 }
 
 /// Says that a lock that raised the IRQL is released at a lower level; of a higher one the table
 /// speaks.
-fn check_level(call: &'static str, level: KIRQL) {
+pub(super) fn check_level(call: &'static str, level: KIRQL) {
     let now = irql::current();
     if now < level
         && let Some(machine) = scope::machine()
@@ -137,24 +148,12 @@ exports! {
     /// Acquires a resource exclusively, and gives whether it did: not without waiting, if that was
     /// not wanted.
     unsafe fn ExAcquireResourceExclusiveLite(resource: *mut ERESOURCE, wait: BOOLEAN) -> BOOLEAN {
-        const CALL: &str = "ExAcquireResourceExclusiveLite";
-        if wait == 0 && !lock::can_be_had(resource as usize, Mode::Exclusive) {
-            here(CALL);
-            return 0;
-        }
-        acquire(CALL, Kind::Resource, Mode::Exclusive, resource);
-        1
+        acquire_resource("ExAcquireResourceExclusiveLite", Mode::Exclusive, resource, wait)
     }
 
     /// Acquires a resource shared, and gives whether it did.
     unsafe fn ExAcquireResourceSharedLite(resource: *mut ERESOURCE, wait: BOOLEAN) -> BOOLEAN {
-        const CALL: &str = "ExAcquireResourceSharedLite";
-        if wait == 0 && !lock::can_be_had(resource as usize, Mode::Shared) {
-            here(CALL);
-            return 0;
-        }
-        acquire(CALL, Kind::Resource, Mode::Shared, resource);
-        1
+        acquire_resource("ExAcquireResourceSharedLite", Mode::Shared, resource, wait)
     }
 
     /// Releases a resource.

@@ -13,6 +13,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avl_table;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod backtrace;
 mod bitmap;
 #[cfg(target_arch = "x86_64")]
 mod c_library;
@@ -25,13 +27,19 @@ mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
 mod file;
+mod fsrtl_name;
 #[cfg(target_arch = "x86_64")]
 mod generic_table;
 mod instance;
+mod interlocked;
 mod kernel;
 mod lock;
 #[cfg(target_arch = "x86_64")]
 mod lookaside;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod memory;
+#[cfg(target_arch = "x86_64")]
+mod mutex;
 mod name;
 mod narrow_string;
 mod object;
@@ -39,7 +47,15 @@ mod operation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process;
 mod registration;
+#[cfg(target_arch = "x86_64")]
+mod resource;
+#[cfg(target_arch = "x86_64")]
+mod run_once;
+mod rundown;
 mod rtl;
+mod security_rtl;
+mod spin_lock;
+mod system;
 mod time;
 mod transaction;
 mod volume;
@@ -76,7 +92,7 @@ macro_rules! exports {
         }
 
         /// The address of one of these functions by its name.
-        pub(super) fn resolve(name: &str) -> Option<usize> {
+        pub(crate) fn resolve(name: &str) -> Option<usize> {
             match name {
                 $(stringify!($name) => Some($name as *const () as usize),)*
                 _ => None,
@@ -113,6 +129,8 @@ pub fn resolve(name: &str) -> Option<usize> {
     let rooms = [
         #[cfg(target_arch = "x86_64")]
         avl_table::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        backtrace::resolve,
         bitmap::resolve,
         #[cfg(target_arch = "x86_64")]
         c_library::resolve,
@@ -123,15 +141,23 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         exception::resolve,
         file::resolve,
+        fsrtl_name::resolve,
         #[cfg(target_arch = "x86_64")]
         generic_table::resolve,
         instance::resolve,
+        interlocked::resolve,
         kernel::resolve,
         #[cfg(target_arch = "x86_64")]
         kernel::resolve_variadic,
         lock::resolve,
         #[cfg(target_arch = "x86_64")]
         lookaside::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        memory::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        memory::resolve_raising,
+        #[cfg(target_arch = "x86_64")]
+        mutex::resolve,
         name::resolve,
         narrow_string::resolve,
         object::resolve,
@@ -139,8 +165,19 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         process::resolve,
         registration::resolve,
+        #[cfg(target_arch = "x86_64")]
+        resource::resolve,
+        #[cfg(target_arch = "x86_64")]
+        resource::state::resolve,
+        #[cfg(target_arch = "x86_64")]
+        run_once::resolve,
+        rundown::resolve,
+        rundown::cache_aware::resolve,
         rtl::resolve,
         rtl::resolve_library,
+        security_rtl::resolve,
+        spin_lock::resolve,
+        system::resolve,
         time::resolve,
         transaction::resolve,
         volume::resolve,

@@ -36,7 +36,7 @@ mod share;
 mod teardown;
 mod transaction;
 mod volume_information;
-mod wildcard;
+pub(crate) mod wildcard;
 
 pub use personality::{FileContexts, Personality};
 pub use teardown::TeardownPolicy;

@@ -17,36 +17,39 @@ pub(super) fn matches(pattern: &str, name: &str, case_sensitive: bool) -> bool {
             fold(text).chars().collect()
         }
     };
-    let pattern = prepare(pattern);
-    let name = prepare(name);
-    let last_dot = name.iter().rposition(|&character| character == '.');
+    fits(&prepare(pattern), &prepare(name))
+}
 
-    // `reached[i]`: the pattern so far fits the first `i` characters of the name.
+/// Whether a name fits a pattern, in whatever units they are; the case is not looked at.
+pub(crate) fn fits<T: Copy + Eq + From<u8>>(pattern: &[T], name: &[T]) -> bool {
+    let is = |unit: T, byte: u8| unit == T::from(byte);
+    let last_dot = name.iter().rposition(|unit| is(*unit, b'.'));
+
+    // `reached[i]`: the pattern so far fits the first `i` units of the name.
     let mut reached = vec![false; name.len() + 1];
     reached[0] = true;
-    for wanted in pattern {
+    for wanted in pattern.iter().copied() {
         let mut next = vec![false; name.len() + 1];
         for at in 0..=name.len() {
             let here = name.get(at).copied();
-            match wanted {
-                '*' => next[at] = reached[at] || (at > 0 && next[at - 1]),
-                '<' => {
-                    let stays = reached[at];
-                    let came = at > 0 && next[at - 1] && Some(at - 1) != last_dot;
-                    next[at] = stays || came;
+            let dot = here.is_some_and(|unit| is(unit, b'.'));
+            if is(wanted, b'*') {
+                next[at] = reached[at] || (at > 0 && next[at - 1]);
+            } else if is(wanted, b'<') {
+                let came = at > 0 && next[at - 1] && Some(at - 1) != last_dot;
+                next[at] = reached[at] || came;
+            } else if !reached[at] {
+                // Nothing comes from here; what was reached before stays.
+            } else if is(wanted, b'>') {
+                next[if here.is_some() && !dot { at + 1 } else { at }] = true;
+            } else if is(wanted, b'"') {
+                if dot {
+                    next[at + 1] = true;
+                } else if here.is_none() {
+                    next[at] = true;
                 }
-                '>' if reached[at] => match here {
-                    Some(character) if character != '.' => next[at + 1] = true,
-                    _ => next[at] = true,
-                },
-                '"' if reached[at] => match here {
-                    Some('.') => next[at + 1] = true,
-                    None => next[at] = true,
-                    Some(_) => {}
-                },
-                '?' if reached[at] && here.is_some() => next[at + 1] = true,
-                literal if reached[at] && here == Some(literal) => next[at + 1] = true,
-                _ => {}
+            } else if here.is_some() && (is(wanted, b'?') || here == Some(wanted)) {
+                next[at + 1] = true;
             }
         }
         reached = next;

@@ -29,6 +29,7 @@ pub(crate) use thread::{
     current_process, current_thread, current_thread_id, enter, system_process,
 };
 pub(crate) use trap::with_context;
+pub(crate) use unwind::virtual_unwind;
 
 use crate::exports;
 use crate::machine::{Driver, DriverEntry};

@@ -111,6 +111,17 @@ pub(crate) fn step(context: &mut Context, wanted: u8) -> Option<Frame> {
     })
 }
 
+/// As [`step`], for those that ask from outside: what the frame is known by, and its handler with
+/// the address of its data.
+pub(crate) fn virtual_unwind(context: &mut Context, wanted: u8) -> Option<(u64, Option<(u64, u64)>)> {
+    let frame = step(context, wanted)?;
+    let handler = frame.handler.map(|(handler, data)| {
+        let base = frame.image.base();
+        ((base + handler as usize) as u64, data as u64)
+    });
+    Some((frame.establisher, handler))
+}
+
 /// The frame pointer if the function has set one up, or else the stack pointer.
 fn establisher(image: &Image, unwind: u32, info: &Info, at: u32, context: &Context) -> u64 {
     if info.frame_register == 0 {

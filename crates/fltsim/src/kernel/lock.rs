@@ -3,6 +3,7 @@
 //! What a lock's memory says is the driver's business; who holds it is kept here, by address, so
 //! that exclusion is real, a mistake is told from a wait, and no memory of a driver is followed.
 
+use crate::kernel::irql;
 use crate::machine::Inner;
 use crate::verifier::{Rule, Severity};
 use fltmgr_sys::KIRQL;
@@ -27,6 +28,8 @@ const NOT_ACQUIRED: u64 = 0x1007;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     PushLock,
+    /// A push lock of the kernel's own functions, which nobody deletes.
+    KernelPushLock,
     Resource,
     FastMutex,
     SpinLock,
@@ -35,7 +38,7 @@ pub(crate) enum Kind {
 impl Kind {
     const fn name(self) -> &'static str {
         match self {
-            Self::PushLock => "push lock",
+            Self::PushLock | Self::KernelPushLock => "push lock",
             Self::Resource => "resource",
             Self::FastMutex => "fast mutex",
             Self::SpinLock => "spin lock",
@@ -58,6 +61,8 @@ impl Kind {
 pub(crate) enum Mode {
     Exclusive,
     Shared,
+    /// Shared, before those that wait for it exclusively.
+    SharedFirst,
 }
 
 /// One lock that is registered, held or waited for.
@@ -102,13 +107,14 @@ impl Record {
         match mode {
             Mode::Exclusive => !self.is_held(),
             Mode::Shared => self.writer.is_none() && self.waiting_writers == 0,
+            Mode::SharedFirst => self.writer.is_none(),
         }
     }
 
     fn take(&mut self, thread: u64, mode: Mode) {
         match (&mut self.writer, mode) {
             (Some((writer, count)), _) if *writer == thread => *count += 1,
-            (_, Mode::Shared) => self.readers.push(thread),
+            (_, Mode::Shared | Mode::SharedFirst) => self.readers.push(thread),
             (writer, Mode::Exclusive) => *writer = Some((thread, 1)),
         }
     }
@@ -271,6 +277,23 @@ pub(crate) fn acquire(
         record.take(thread, mode);
     }
     drop(locks);
+    hold(machine, call, kind, address, irql, unknown);
+    if deadlock {
+        let text =
+            format!("this thread holds the {name} at {address:#x} and would wait for itself");
+        stop(machine, call, SELF_DEADLOCK, address, text);
+    }
+}
+
+/// Writes down that this thread holds a lock.
+fn hold(
+    machine: Option<&Arc<Inner>>,
+    call: &'static str,
+    kind: Kind,
+    address: usize,
+    irql: KIRQL,
+    unknown: bool,
+) {
     HELD.with_borrow_mut(|held| {
         held.push(Held {
             address,
@@ -279,25 +302,140 @@ pub(crate) fn acquire(
         });
     });
     if unknown {
+        let name = kind.name();
         let text = format!("{address:#x} is acquired and is no initialised {name}");
         stop(machine, call, UNINITIALISED, address, text);
     }
-    if deadlock {
-        let text =
-            format!("this thread holds the {name} at {address:#x} and would wait for itself");
-        stop(machine, call, SELF_DEADLOCK, address, text);
-    }
 }
 
-/// Whether this thread could acquire a resource without waiting.
-pub(crate) fn can_be_had(address: usize, mode: Mode) -> bool {
-    let locks = LOCKS.lock();
-    let Some(record) = locks.get(&address) else {
-        return true;
+/// As [`acquire`], without waiting; gives whether the lock was taken.
+pub(crate) fn try_acquire(
+    machine: Option<&Arc<Inner>>,
+    call: &'static str,
+    kind: Kind,
+    mode: Mode,
+    address: usize,
+    irql: KIRQL,
+) -> bool {
+    let thread = this_thread();
+    let mut locks = LOCKS.lock();
+    let unknown = kind.is_registered() && locks.get(&address).is_none_or(|one| !one.registered);
+    let record = locks
+        .entry(address)
+        .or_insert_with(|| Record::new(kind, machine, false));
+    let upgrade = mode == Mode::Exclusive && record.writer.is_none();
+    let again = record.is_held_by(thread) && kind == Kind::Resource && !upgrade;
+    let had = again || record.can_be_had(mode);
+    if had {
+        record.take(thread, mode);
+    } else if !record.is_needed() {
+        locks.remove(&address);
+    }
+    drop(locks);
+    if had {
+        hold(machine, call, kind, address, irql, unknown);
+    }
+    had
+}
+
+/// Whether nobody holds a lock.
+pub(crate) fn is_free(address: usize) -> bool {
+    LOCKS.lock().get(&address).is_none_or(|record| !record.is_held())
+}
+
+/// How many threads wait for a lock exclusively, and how many shared.
+pub(crate) fn waiters(address: usize) -> (usize, usize) {
+    LOCKS.lock().get(&address).map_or((0, 0), |record| {
+        (record.waiting_writers, record.waiters - record.waiting_writers)
+    })
+}
+
+/// Makes a lock shared that this thread holds exclusively.
+pub(crate) fn share(machine: Option<&Arc<Inner>>, call: &'static str, kind: Kind, address: usize) {
+    let mut locks = LOCKS.lock();
+    let record = locks.get_mut(&address);
+    let owned = record.and_then(|record| match record.writer {
+        Some((writer, count)) if writer == this_thread() => Some((record, count)),
+        _ => None,
+    });
+    let Some((record, count)) = owned else {
+        drop(locks);
+        let name = kind.name();
+        let text = format!("the {name} at {address:#x} is not held exclusively by this thread");
+        stop(machine, call, NOT_ACQUIRED, address, text);
+        return;
     };
-    let mine =
-        record.is_held_by(this_thread()) && (mode == Mode::Shared || record.writer.is_some());
-    mine || record.can_be_had(mode)
+    record.writer = None;
+    record.readers.extend((0..count).map(|_| this_thread()));
+    record.changed.notify_all();
+}
+
+/// Makes a lock exclusive that only this thread holds shared; gives whether it does.
+pub(crate) fn try_own(address: usize) -> bool {
+    let mut locks = LOCKS.lock();
+    let Some(record) = locks.get_mut(&address) else {
+        return false;
+    };
+    let alone = record.writer.is_none() && record.readers == [this_thread()];
+    if alone {
+        record.readers.clear();
+        record.writer = Some((this_thread(), 1));
+    }
+    alone
+}
+
+/// Gives a lock that this thread holds to an owner that is no thread.
+pub(crate) fn set_owner(
+    machine: Option<&Arc<Inner>>,
+    call: &'static str,
+    kind: Kind,
+    address: usize,
+    owner: u64,
+) {
+    let thread = this_thread();
+    let mut locks = LOCKS.lock();
+    let record = locks.get_mut(&address);
+    let Some(record) = record.filter(|record| record.is_held_by(thread)) else {
+        drop(locks);
+        let name = kind.name();
+        let text = format!("the {name} at {address:#x} is given away and not held by this thread");
+        stop(machine, call, NOT_ACQUIRED, address, text);
+        return;
+    };
+    match &mut record.writer {
+        Some((writer, _)) => *writer = owner,
+        None => {
+            for reader in record.readers.iter_mut().filter(|reader| **reader == thread) {
+                *reader = owner;
+            }
+        }
+    }
+    drop(locks);
+    HELD.with_borrow_mut(|held| held.retain(|one| one.address != address || one.kind != kind));
+}
+
+/// Gives one acquisition back that an owner has who is no thread.
+pub(crate) fn release_of(
+    machine: Option<&Arc<Inner>>,
+    call: &'static str,
+    kind: Kind,
+    address: usize,
+    owner: u64,
+) {
+    let mut locks = LOCKS.lock();
+    let record = locks.get_mut(&address);
+    let Some(record) = record.filter(|record| record.is_held_by(owner)) else {
+        drop(locks);
+        let name = kind.name();
+        let text = format!("the {name} at {address:#x} is released and not held by {owner:#x}");
+        stop(machine, call, NOT_ACQUIRED, address, text);
+        return;
+    };
+    record.give(owner);
+    record.changed.notify_all();
+    if !record.is_needed() {
+        locks.remove(&address);
+    }
 }
 
 /// Gives a lock back and returns the IRQL from before; `None` if this thread does not hold it.
@@ -312,7 +450,9 @@ pub(crate) fn release(
         let at = held
             .iter()
             .rposition(|one| one.address == address && one.kind == kind)?;
-        let raised_later = held[at + 1..].iter().any(|one| one.kind.raises());
+        // What was acquired at the raised level does not lower it.
+        let lowers = held[at].irql < irql::current();
+        let raised_later = lowers && held[at + 1..].iter().any(|one| one.kind.raises());
         Some((held.remove(at).irql, raised_later))
     });
     let Some((irql, raised_later)) = mine else {

@@ -14,9 +14,11 @@ pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scope;
 pub(crate) mod section;
+pub(crate) mod security;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod splay;
 pub(crate) mod string;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
+pub(crate) mod word;
 pub(crate) mod work_queue;
