@@ -149,9 +149,8 @@ impl Avl {
     /// nearer end.
     fn nth(self, index: ULONG) -> Option<Node> {
         let tree = self.tree();
-        let (count, which, pointer) = self.with(|table| {
-            (table.elements, table.which_ordered, table.ordered_pointer)
-        });
+        let (count, which, pointer) =
+            self.with(|table| (table.elements, table.which_ordered, table.ordered_pointer));
         if index >= count {
             return None;
         }
@@ -163,10 +162,17 @@ impl Avl {
             Some((count - 1, root.extreme(Side::Right))),
             near.map(|node| (which - 1, node)),
         ];
-        let nearest = starts.into_iter().flatten().min_by_key(|(at, _)| at.abs_diff(index));
+        let nearest = starts
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| at.abs_diff(index));
         let (mut at, mut node) = nearest?;
         while at != index {
-            let (next, side) = if at < index { (at + 1, Side::Right) } else { (at - 1, Side::Left) };
+            let (next, side) = if at < index {
+                (at + 1, Side::Right)
+            } else {
+                (at - 1, Side::Left)
+            };
             node = tree.neighbour(node, side)?;
             at = next;
         }

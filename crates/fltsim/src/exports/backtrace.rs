@@ -54,7 +54,9 @@ unsafe extern "win64" fn capture(context: *mut Context, arguments: *const u64) -
     let given = &rest[..rest.len().min(low(count))];
     // SAFETY: as above.
     unsafe { put(target as *mut u64, given) };
-    let sum = given.iter().fold(0_u64, |sum, frame| sum.wrapping_add(*frame));
+    let sum = given
+        .iter()
+        .fold(0_u64, |sum, frame| sum.wrapping_add(*frame));
     let sum = ULONG::try_from(sum & 0xFFFF_FFFF).unwrap_or(0);
     // SAFETY: as above.
     unsafe { super::write(hash as *mut ULONG, sum) };

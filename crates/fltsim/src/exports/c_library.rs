@@ -171,7 +171,11 @@ unsafe fn copy_secure<T: Unit>(
         return fail(EINVAL);
     }
     let left = room - at;
-    let limit = if count == TRUNCATE { left } else { size(count).min(left) };
+    let limit = if count == TRUNCATE {
+        left
+    } else {
+        size(count).min(left)
+    };
     // SAFETY: as above; no more than that is looked at.
     let text = unsafe { units(source, limit) };
     if text.len() < left {
@@ -221,7 +225,11 @@ unsafe fn find<T: Unit>(text: *const T, unit: T, last: bool) -> *const T {
     let mut all = unsafe { units(text, usize::MAX) };
     all.push(T::default());
     let is = |one: &T| *one == unit;
-    let found = if last { all.iter().rposition(is) } else { all.iter().position(is) };
+    let found = if last {
+        all.iter().rposition(is)
+    } else {
+        all.iter().position(is)
+    };
     found.map_or(null(), |at| text.wrapping_add(at))
 }
 
@@ -245,7 +253,9 @@ unsafe fn span<T: Unit>(text: *const T, set: *const T, among: bool) -> u64 {
     let all = unsafe { units(text, usize::MAX) };
     // SAFETY: as above.
     let set = unsafe { units(set, usize::MAX) };
-    all.iter().take_while(|unit| set.contains(unit) == among).count() as u64
+    all.iter()
+        .take_while(|unit| set.contains(unit) == among)
+        .count() as u64
 }
 
 /// Changes every unit of a string.
@@ -280,13 +290,20 @@ fn parse<T: Unit>(text: &[T], base: u32) -> (bool, u128, usize) {
         base => base,
     };
     let rest = text.get(at..).unwrap_or_default();
-    let digits = rest.iter().map(|unit| unit.digit()).take_while(|digit| *digit < base);
+    let digits = rest
+        .iter()
+        .map(|unit| unit.digit())
+        .take_while(|digit| *digit < base);
     let (mut value, mut count) = (0_u128, 0);
     for digit in digits {
         value = (value * u128::from(base) + u128::from(digit)).min(1 << 80);
         count += 1;
     }
-    if count == 0 { (false, 0, 0) } else { (negative, value, at + count) }
+    if count == 0 {
+        (false, 0, 0)
+    } else {
+        (negative, value, at + count)
+    }
 }
 
 /// A number of the functions that stop at the largest one there is.
@@ -300,7 +317,9 @@ unsafe fn number<T: Unit>(
     least: i128,
     most: u128,
 ) -> i128 {
-    let base = u32::try_from(base).ok().filter(|base| *base != 1 && *base <= 36);
+    let base = u32::try_from(base)
+        .ok()
+        .filter(|base| *base != 1 && *base <= 36);
     // SAFETY: by this function's contract.
     let all = unsafe { units(text, usize::MAX) };
     let (negative, value, used) = base.map_or((false, 0, 0), |base| parse(&all, base));
@@ -313,7 +332,11 @@ unsafe fn number<T: Unit>(
     }
     // What is unsigned and has a minus is what is left of it modulo the size.
     let value = signed.min(most_signed);
-    if negative && value < most_signed { (most_signed + 1 - value) & most_signed } else { value }
+    if negative && value < most_signed {
+        (most_signed + 1 - value) & most_signed
+    } else {
+        value
+    }
 }
 
 /// A number of the functions that know no end.
@@ -380,7 +403,11 @@ unsafe fn put_digits_secure<T: Unit>(
     }
     let base = u32::try_from(base).unwrap_or(0);
     let known = (2..=36).contains(&base);
-    let text = if known { digits(value, base, bits) } else { Vec::new() };
+    let text = if known {
+        digits(value, base, bits)
+    } else {
+        Vec::new()
+    };
     if known && text.len() < size(room) {
         // SAFETY: by this function's contract.
         unsafe { put(target, 0, &text) };
@@ -630,7 +657,13 @@ unsafe fn copy_bytes(
 unsafe fn sort(base: *mut u8, count: u64, width: u64, compare: Compare) {
     if let Some(compare) = compare {
         let (count, width) = (size(count), size(width));
-        Array { base, count, width, compare }.sort();
+        Array {
+            base,
+            count,
+            width,
+            compare,
+        }
+        .sort();
     }
 }
 
@@ -644,5 +677,13 @@ unsafe fn search(
     compare: Compare,
 ) -> *mut u8 {
     let (count, width) = (size(count), size(width));
-    compare.map_or(null_mut(), |compare| Array { base, count, width, compare }.search(key))
+    compare.map_or(null_mut(), |compare| {
+        Array {
+            base,
+            count,
+            width,
+            compare,
+        }
+        .search(key)
+    })
 }

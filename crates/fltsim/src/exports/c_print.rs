@@ -87,7 +87,11 @@ unsafe fn bounded<T: Unit>(
         // SAFETY: as above.
         unsafe { end(target, text.len()) };
     }
-    if text.len() > room { -1 } else { length(text.len()) }
+    if text.len() > room {
+        -1
+    } else {
+        length(text.len())
+    }
 }
 
 /// Prints at most so many units into a buffer, always with a terminator. Gives -1 if there was more;

@@ -68,15 +68,24 @@ fn part(string: UNICODE_STRING, start: usize, end: usize) -> UNICODE_STRING {
 fn is_short_name(name: &[u8], wildcards: bool) -> bool {
     let legal = |byte: &u8| {
         let wild = WILDCARDS.contains(byte);
-        *byte >= b' ' && if wild { wildcards } else { !ILLEGAL.contains(byte) }
+        *byte >= b' '
+            && if wild {
+                wildcards
+            } else {
+                !ILLEGAL.contains(byte)
+            }
     };
     if name == b"." || name == b".." {
         return true;
     }
     let dots = name.iter().filter(|byte| **byte == b'.').count();
-    let dot = name.iter().position(|byte| *byte == b'.').unwrap_or(name.len());
+    let dot = name
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or(name.len());
     let extension = name.len().saturating_sub(dot + 1);
-    let shape = dots <= 1 && (1..=8).contains(&dot) && extension <= 3 && (dots == 0 || extension > 0);
+    let shape =
+        dots <= 1 && (1..=8).contains(&dot) && extension <= 3 && (dots == 0 || extension > 0);
     // A blank must not end either part.
     let blank = name[..dot].ends_with(b" ") || name.ends_with(b" ");
     shape && !blank && name.iter().all(legal)

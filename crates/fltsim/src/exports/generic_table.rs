@@ -99,7 +99,9 @@ impl Splay {
         let compare = self.with(|table| table.compare);
         search(self.root(), |node| {
             // SAFETY: the driver's routine, with what the driver seeks and an element of the table.
-            compare.map_or(GREATER, |compare| unsafe { compare(self.0, sought, element(node)) })
+            compare.map_or(GREATER, |compare| unsafe {
+                compare(self.0, sought, element(node))
+            })
         })
     }
 
@@ -178,15 +180,18 @@ impl Splay {
     /// The element that was added as the so manieth, counted from the one that was asked for last,
     /// or from the nearer end.
     fn nth(self, index: ULONG) -> Option<PVOID> {
-        let (count, which, pointer) = self.with(|table| {
-            (table.elements, table.which_ordered, table.ordered_pointer)
-        });
+        let (count, which, pointer) =
+            self.with(|table| (table.elements, table.which_ordered, table.ordered_pointer));
         if index >= count {
             return None;
         }
         let wanted = index + 1;
         // The head of the list is both number 0 and the one behind the last.
-        let starts = [(0, self.order()), (count + 1, self.order()), (which, pointer)];
+        let starts = [
+            (0, self.order()),
+            (count + 1, self.order()),
+            (which, pointer),
+        ];
         let nearest = starts.into_iter().min_by_key(|(at, _)| at.abs_diff(wanted));
         let (mut at, mut place) = nearest?;
         while at != wanted {

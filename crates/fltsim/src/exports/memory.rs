@@ -64,7 +64,12 @@ unsafe fn with_quota(
     let size = unsafe { argument(arguments, 1) };
     let memory = allocate(call, kind(pool), size, tag, false) as u64;
     // SAFETY: as above.
-    unsafe { raise_if(memory == 0 && pool & QUOTA_FAIL_INSTEAD_OF_RAISE == 0, context) };
+    unsafe {
+        raise_if(
+            memory == 0 && pool & QUOTA_FAIL_INSTEAD_OF_RAISE == 0,
+            context,
+        )
+    };
     memory
 }
 
@@ -93,11 +98,20 @@ unsafe extern "win64" fn extended(context: *mut Context, arguments: *const u64) 
     let size = unsafe { argument(arguments, 1) };
     // SAFETY: as above.
     let tag = low(unsafe { argument(arguments, 2) });
-    let pool = if flags & POOL_FLAG_PAGED == 0 { NonPagedPoolNx } else { PagedPool };
+    let pool = if flags & POOL_FLAG_PAGED == 0 {
+        NonPagedPoolNx
+    } else {
+        PagedPool
+    };
     let zeroed = flags & POOL_FLAG_UNINITIALIZED == 0;
     let memory = allocate("ExAllocatePool3", pool, size, tag, zeroed) as u64;
     // SAFETY: as above.
-    unsafe { raise_if(memory == 0 && flags & POOL_FLAG_RAISE_ON_FAILURE != 0, context) };
+    unsafe {
+        raise_if(
+            memory == 0 && flags & POOL_FLAG_RAISE_ON_FAILURE != 0,
+            context,
+        )
+    };
     memory
 }
 

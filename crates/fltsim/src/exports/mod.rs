@@ -49,10 +49,10 @@ mod process;
 mod registration;
 #[cfg(target_arch = "x86_64")]
 mod resource;
+mod rtl;
 #[cfg(target_arch = "x86_64")]
 mod run_once;
 mod rundown;
-mod rtl;
 mod security_rtl;
 mod spin_lock;
 mod system;

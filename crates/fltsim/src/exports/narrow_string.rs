@@ -34,7 +34,10 @@ unsafe fn bytes(source: *const u8, count: usize) -> Vec<u8> {
 unsafe fn wide(source: *const u8, count: ULONG) -> Vec<u16> {
     // SAFETY: by this function's contract.
     let bytes = unsafe { bytes(source, count as usize & !1) };
-    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
 }
 
 /// The bytes of a counted string.
@@ -61,7 +64,11 @@ fn to_narrow(units: &[u16]) -> Vec<u8> {
 }
 
 fn folded_bytes(bytes: Vec<u8>, ignore_case: BOOLEAN) -> Vec<u8> {
-    if ignore_case == 0 { bytes } else { bytes.to_ascii_uppercase() }
+    if ignore_case == 0 {
+        bytes
+    } else {
+        bytes.to_ascii_uppercase()
+    }
 }
 
 fn long(bytes: usize) -> ULONG {
@@ -122,7 +129,11 @@ unsafe fn put_counted(
         if buffer.is_null() {
             return STATUS_NO_MEMORY;
         }
-        let header = Narrow { Length: 0, MaximumLength: short(all), Buffer: buffer.cast() };
+        let header = Narrow {
+            Length: 0,
+            MaximumLength: short(all),
+            Buffer: buffer.cast(),
+        };
         // SAFETY: by this function's contract.
         unsafe { target.write(header) };
     }
@@ -138,7 +149,11 @@ unsafe fn put_counted(
         unsafe { buffer.wrapping_add(count).write_bytes(0, terminator) };
     }
     header.Length = short(count);
-    if fits { STATUS_SUCCESS } else { STATUS_BUFFER_OVERFLOW }
+    if fits {
+        STATUS_SUCCESS
+    } else {
+        STATUS_BUFFER_OVERFLOW
+    }
 }
 
 /// A counted string for a terminated one.
@@ -148,7 +163,9 @@ unsafe fn put_counted(
 unsafe fn initialise(target: *mut Narrow, source: *const CHAR) -> NTSTATUS {
     // SAFETY: by this function's contract.
     let count = unsafe { terminated_bytes(source) }.len();
-    let length = USHORT::try_from(count).unwrap_or(USHORT::MAX - 1).min(USHORT::MAX - 1);
+    let length = USHORT::try_from(count)
+        .unwrap_or(USHORT::MAX - 1)
+        .min(USHORT::MAX - 1);
     let header = Narrow {
         Length: length,
         MaximumLength: if source.is_null() { 0 } else { length + 1 },
@@ -156,7 +173,11 @@ unsafe fn initialise(target: *mut Narrow, source: *const CHAR) -> NTSTATUS {
     };
     // SAFETY: as above.
     unsafe { write(target, header) };
-    if count >= LONGEST { STATUS_NAME_TOO_LONG } else { STATUS_SUCCESS }
+    if count >= LONGEST {
+        STATUS_NAME_TOO_LONG
+    } else {
+        STATUS_SUCCESS
+    }
 }
 
 /// # Safety
@@ -166,7 +187,11 @@ unsafe fn free(call: &'static str, target: *mut Narrow) {
     let buffer = unsafe { (*target).Buffer };
     if !buffer.is_null() {
         kernel::free(call, buffer.cast(), 0);
-        let empty = Narrow { Length: 0, MaximumLength: 0, Buffer: null_mut() };
+        let empty = Narrow {
+            Length: 0,
+            MaximumLength: 0,
+            Buffer: null_mut(),
+        };
         // SAFETY: as above.
         unsafe { target.write(empty) };
     }
@@ -183,7 +208,11 @@ unsafe fn convert_or_measure(
     characters: impl Iterator<Item = Vec<u8>>,
     whole: bool,
 ) -> NTSTATUS {
-    let room = if target.is_null() { usize::MAX } else { room as usize };
+    let room = if target.is_null() {
+        usize::MAX
+    } else {
+        room as usize
+    };
     let mut all: Vec<u8> = Vec::new();
     let mut fits = true;
     for character in characters {
@@ -642,7 +671,13 @@ unsafe fn append(target: *mut Narrow, more: &[u8]) -> NTSTATUS {
         return STATUS_BUFFER_TOO_SMALL;
     }
     // SAFETY: as above.
-    unsafe { put(header.Buffer.cast::<u8>().wrapping_add(at), more.len(), more) };
+    unsafe {
+        put(
+            header.Buffer.cast::<u8>().wrapping_add(at),
+            more.len(),
+            more,
+        )
+    };
     header.Length = USHORT::try_from(end).unwrap_or(USHORT::MAX);
     STATUS_SUCCESS
 }

@@ -30,7 +30,13 @@ fn set_owner(call: &'static str, resource: *mut ERESOURCE, owner: u64) {
         let text = format!("the owner {owner:#x} does not have its low two bits set");
         misuse(Rule::V23, call, text);
     }
-    lock::set_owner(machine.as_ref(), call, Kind::Resource, resource as usize, owner | NO_THREAD);
+    lock::set_owner(
+        machine.as_ref(),
+        call,
+        Kind::Resource,
+        resource as usize,
+        owner | NO_THREAD,
+    );
 }
 
 exports! {

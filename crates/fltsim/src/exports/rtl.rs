@@ -126,7 +126,11 @@ unsafe fn put(target: PUNICODE_STRING, at: usize, units: &[u16]) -> NTSTATUS {
 ///
 /// # Safety
 /// `target` is a string whose buffer has its maximum length, or a place for one.
-pub(super) unsafe fn put_or_allocate(target: PUNICODE_STRING, units: &[u16], allocate: BOOLEAN) -> NTSTATUS {
+pub(super) unsafe fn put_or_allocate(
+    target: PUNICODE_STRING,
+    units: &[u16],
+    allocate: BOOLEAN,
+) -> NTSTATUS {
     if allocate != 0 {
         let bytes = 2 * units.len() + 2;
         if bytes > LONGEST {

@@ -50,7 +50,10 @@ unsafe fn begin(at: *mut u64, flags: ULONG, context: *mut u64) -> NTSTATUS {
             _ => {
                 let next = if flags == ASYNC { RACING } else { RUNNING };
                 let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
-                if word.compare_exchange(NOT_BEGUN, next, order, failed).is_ok() {
+                if word
+                    .compare_exchange(NOT_BEGUN, next, order, failed)
+                    .is_ok()
+                {
                     return STATUS_PENDING;
                 }
             }
@@ -68,17 +71,25 @@ unsafe fn complete(call: &'static str, at: *mut u64, flags: ULONG, context: u64)
         return STATUS_INVALID_PARAMETER_MIX;
     }
     if context & STATE != 0 {
-        misuse(Rule::V0, call, format!("the context {context:#x} has one of its low two bits set"));
+        misuse(
+            Rule::V0,
+            call,
+            format!("the context {context:#x} has one of its low two bits set"),
+        );
         return STATUS_INVALID_PARAMETER_3;
     }
     // SAFETY: by this function's contract.
     let word = unsafe { word(at) };
     let expected = if flags & ASYNC == 0 { RUNNING } else { RACING };
-    let next = if flags & INIT_FAILED == 0 { context | DONE } else { NOT_BEGUN };
+    let next = if flags & INIT_FAILED == 0 {
+        context | DONE
+    } else {
+        NOT_BEGUN
+    };
     let (order, failed) = (Ordering::AcqRel, Ordering::Acquire);
     let value = word.load(Ordering::Acquire);
-    let mine = value & STATE == expected
-        && word.compare_exchange(value, next, order, failed).is_ok();
+    let mine =
+        value & STATE == expected && word.compare_exchange(value, next, order, failed).is_ok();
     wake();
     match (mine, value & STATE) {
         (true, _) => STATUS_SUCCESS,

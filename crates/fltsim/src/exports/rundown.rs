@@ -58,7 +58,11 @@ unsafe fn set(call: &'static str, at: *mut u64, value: u64) {
     let before = unsafe { word(at) }.swap(value, Ordering::AcqRel);
     if before >> 1 != 0 {
         let have = before >> 1;
-        misuse(Rule::V20, call, format!("run-down protection is reset that {have} have"));
+        misuse(
+            Rule::V20,
+            call,
+            format!("run-down protection is reset that {have} have"),
+        );
     }
 }
 

@@ -136,7 +136,9 @@ unsafe fn add_access(
     }
     // SAFETY: as above.
     let who = unsafe { sid(who) };
-    let size = u16::try_from(8 + who.len()).unwrap_or(u16::MAX).to_le_bytes();
+    let size = u16::try_from(8 + who.len())
+        .unwrap_or(u16::MAX)
+        .to_le_bytes();
     let mut entry = vec![kind, flags.to_le_bytes()[0], size[0], size[1]];
     entry.extend(mask.to_le_bytes());
     entry.extend(who);

@@ -2,8 +2,8 @@
 
 use super::lock::{acquire, check_level, release, try_acquire};
 use super::{exports, here, write};
-use crate::kernel::lock::{self, Kind, Mode};
 use crate::kernel::irql;
+use crate::kernel::lock::{self, Kind, Mode};
 use fltmgr_sys::*;
 
 /// `KLOCK_QUEUE_HANDLE`.
@@ -34,7 +34,16 @@ fn lower<T>(call: &'static str, lock: *mut T, level: KIRQL) {
 /// `handle` is a place for a handle.
 unsafe fn fill(handle: *mut Queued, lock: *mut KSPIN_LOCK, irql: KIRQL) {
     // SAFETY: by this function's contract.
-    unsafe { write(handle, Queued { next: 0, lock, irql }) };
+    unsafe {
+        write(
+            handle,
+            Queued {
+                next: 0,
+                lock,
+                irql,
+            },
+        )
+    };
 }
 
 /// What a handle holds.

@@ -118,7 +118,9 @@ fn is_version(wanted: &VersionEx, mask: ULONG, conditions: u64) -> bool {
     if first.is_some_and(|first| !holds(order, condition(*first))) {
         return false;
     }
-    let mut alone = PARTS.iter().filter(|part| is_asked(part) && !together.contains(part));
+    let mut alone = PARTS
+        .iter()
+        .filter(|part| is_asked(part) && !together.contains(part));
     alone.all(|part| {
         let (have, want) = (this.part(*part), wanted.part(*part));
         match (*part, condition(*part)) {

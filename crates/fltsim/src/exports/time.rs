@@ -169,5 +169,7 @@ unsafe fn next(seed: *mut ULONG) -> ULONG {
 /// Something that nobody has had before.
 fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }

@@ -113,7 +113,10 @@ pub(crate) fn step(context: &mut Context, wanted: u8) -> Option<Frame> {
 
 /// As [`step`], for those that ask from outside: what the frame is known by, and its handler with
 /// the address of its data.
-pub(crate) fn virtual_unwind(context: &mut Context, wanted: u8) -> Option<(u64, Option<(u64, u64)>)> {
+pub(crate) fn virtual_unwind(
+    context: &mut Context,
+    wanted: u8,
+) -> Option<(u64, Option<(u64, u64)>)> {
     let frame = step(context, wanted)?;
     let handler = frame.handler.map(|(handler, data)| {
         let base = frame.image.base();

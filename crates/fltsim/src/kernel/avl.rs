@@ -87,7 +87,11 @@ impl Tree {
     pub(crate) fn remove(&self, node: Node) -> i32 {
         // A node between two children is not taken out itself, but its neighbour on the side that
         // is higher, which then takes its place.
-        let heavy = if Self::balance(node) > 0 { Side::Right } else { Side::Left };
+        let heavy = if Self::balance(node) > 0 {
+            Side::Right
+        } else {
+            Side::Left
+        };
         let both = node.child(heavy.other()).is_some();
         let out = node.below(heavy).filter(|_| both).unwrap_or(node);
         let child = out.child(Side::Left).or(out.child(Side::Right));
@@ -163,7 +167,12 @@ mod tests {
             return 0;
         };
         let children = [Side::Left, Side::Right].map(|side| node.child(side));
-        assert!(children.iter().flatten().all(|child| child.parent() == node));
+        assert!(
+            children
+                .iter()
+                .flatten()
+                .all(|child| child.parent() == node)
+        );
         let [left, right] = children.map(height);
         assert_eq!(i32::from(Tree::balance(node)), right - left);
         assert!((left - right).abs() <= 1);

@@ -131,7 +131,11 @@ impl Bits {
         let size = self.map.size;
         let mut word = from / 32;
         while word < self.words() {
-            let bits = if value { self.word(word) } else { !self.word(word) };
+            let bits = if value {
+                self.word(word)
+            } else {
+                !self.word(word)
+            };
             let bits = bits & Self::mask(word, from, size.into());
             if bits != 0 {
                 return word * 32 + bits.trailing_zeros();
@@ -147,7 +151,11 @@ impl Bits {
         let mut word = end.div_ceil(32);
         while word > 0 {
             word -= 1;
-            let bits = if value { self.word(word) } else { !self.word(word) };
+            let bits = if value {
+                self.word(word)
+            } else {
+                !self.word(word)
+            };
             let bits = bits & Self::mask(word, 0, end.into());
             if bits != 0 {
                 return Some(word * 32 + 31 - bits.leading_zeros());
@@ -238,7 +246,10 @@ mod tests {
             match runs.last_mut() {
                 _ if *bit => {}
                 Some(last) if last.end() == index => last.bits += 1,
-                _ => runs.push(Run { start: index, bits: 1 }),
+                _ => runs.push(Run {
+                    start: index,
+                    bits: 1,
+                }),
             }
         }
         runs
@@ -253,7 +264,11 @@ mod tests {
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = (0_u32..200, 0_u32..70, any::<bool>());
-        let step = step.prop_map(|(start, count, value)| Step { start, count, value });
+        let step = step.prop_map(|(start, count, value)| Step {
+            start,
+            count,
+            value,
+        });
         prop::collection::vec(step, 1..30)
     }
 

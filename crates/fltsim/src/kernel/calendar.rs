@@ -82,9 +82,8 @@ pub(crate) fn time(fields: &Fields) -> Option<i64> {
     }
     let months: i64 = (0..month).map(|month| month_length(year, month)).sum();
     let days = days_before(year) + months + day - 1;
-    let seconds = i64::from(fields.hour) * 3600
-        + i64::from(fields.minute) * 60
-        + i64::from(fields.second);
+    let seconds =
+        i64::from(fields.hour) * 3600 + i64::from(fields.minute) * 60 + i64::from(fields.second);
     let ticks = seconds * SECOND + i64::from(fields.milliseconds) * MILLISECOND;
     Some(days * DAY + ticks)
 }
@@ -97,8 +96,16 @@ mod tests {
     #[test]
     fn known_days() {
         let at = |seconds: i64| {
-            let Fields { year, month, day, hour, minute, second, weekday, .. } =
-                fields(seconds * SECOND);
+            let Fields {
+                year,
+                month,
+                day,
+                hour,
+                minute,
+                second,
+                weekday,
+                ..
+            } = fields(seconds * SECOND);
             (year, month, day, hour, minute, second, weekday)
         };
         assert_eq!(at(0), (1601, 1, 1, 0, 0, 0, 1));
@@ -113,7 +120,16 @@ mod tests {
     fn days_that_are_not() {
         let day = |year, month, day| {
             let (hour, minute, second, milliseconds, weekday) = (0, 0, 0, 0, 0);
-            time(&Fields { year, month, day, hour, minute, second, milliseconds, weekday })
+            time(&Fields {
+                year,
+                month,
+                day,
+                hour,
+                minute,
+                second,
+                milliseconds,
+                weekday,
+            })
         };
         assert!(day(2023, 2, 29).is_none());
         assert!(day(2024, 2, 29).is_some());

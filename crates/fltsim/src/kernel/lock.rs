@@ -340,13 +340,19 @@ pub(crate) fn try_acquire(
 
 /// Whether nobody holds a lock.
 pub(crate) fn is_free(address: usize) -> bool {
-    LOCKS.lock().get(&address).is_none_or(|record| !record.is_held())
+    LOCKS
+        .lock()
+        .get(&address)
+        .is_none_or(|record| !record.is_held())
 }
 
 /// How many threads wait for a lock exclusively, and how many shared.
 pub(crate) fn waiters(address: usize) -> (usize, usize) {
     LOCKS.lock().get(&address).map_or((0, 0), |record| {
-        (record.waiting_writers, record.waiters - record.waiting_writers)
+        (
+            record.waiting_writers,
+            record.waiters - record.waiting_writers,
+        )
     })
 }
 
@@ -405,7 +411,11 @@ pub(crate) fn set_owner(
     match &mut record.writer {
         Some((writer, _)) => *writer = owner,
         None => {
-            for reader in record.readers.iter_mut().filter(|reader| **reader == thread) {
+            for reader in record
+                .readers
+                .iter_mut()
+                .filter(|reader| **reader == thread)
+            {
                 *reader = owner;
             }
         }

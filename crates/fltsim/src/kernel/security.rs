@@ -125,9 +125,15 @@ pub(crate) fn sid_text(sid: &[u8]) -> String {
         return String::new();
     };
     let (authority, rest) = authority.split_at_checked(6).unwrap_or((authority, &[]));
-    let value = authority.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let value = authority
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     let mut text = format!("S-{revision}-");
-    text += &if value >> 32 == 0 { value.to_string() } else { format!("0x{value:X}") };
+    text += &if value >> 32 == 0 {
+        value.to_string()
+    } else {
+        format!("0x{value:X}")
+    };
     for word in rest.chunks_exact(4) {
         let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         text += &format!("-{word}");
@@ -160,7 +166,13 @@ impl List {
     }
 
     pub(crate) fn create(self, size: u16, revision: u8) {
-        self.set_header(Acl { revision, zero: 0, size, count: 0, zero2: 0 });
+        self.set_header(Acl {
+            revision,
+            zero: 0,
+            size,
+            count: 0,
+            zero2: 0,
+        });
     }
 
     pub(crate) fn size(self) -> usize {
@@ -217,7 +229,10 @@ impl List {
         // SAFETY: as above.
         unsafe { std::ptr::copy(entries.as_ptr(), self.pointer(at), entries.len()) };
         let header = self.header();
-        self.set_header(Acl { count: header.count.saturating_add(count), ..header });
+        self.set_header(Acl {
+            count: header.count.saturating_add(count),
+            ..header
+        });
         STATUS_SUCCESS
     }
 
@@ -234,7 +249,10 @@ impl List {
         // SAFETY: as above.
         unsafe { self.pointer(free - size).write_bytes(0, size) };
         let header = self.header();
-        self.set_header(Acl { count: header.count - 1, ..header });
+        self.set_header(Acl {
+            count: header.count - 1,
+            ..header
+        });
         STATUS_SUCCESS
     }
 
@@ -267,10 +285,21 @@ impl Descriptor {
         }
         let part = |offset: u32| {
             let part = at.wrapping_add(offset as usize);
-            if offset == 0 { std::ptr::null_mut() } else { part }
+            if offset == 0 {
+                std::ptr::null_mut()
+            } else {
+                part
+            }
         };
-        let Relative { revision, control, .. } = head;
-        Self { revision, zero: 0, control, parts: head.parts.map(part) }
+        let Relative {
+            revision, control, ..
+        } = head;
+        Self {
+            revision,
+            zero: 0,
+            control,
+            parts: head.parts.map(part),
+        }
     }
 
     pub(crate) fn is_relative(&self) -> bool {

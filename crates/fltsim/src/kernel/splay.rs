@@ -49,12 +49,16 @@ mod tests {
 
     fn keys(root: Option<Node>) -> Vec<u16> {
         let first = root.map(|root| root.extreme(Side::Left));
-        std::iter::successors(first, |node| node.neighbour(Side::Right)).map(key).collect()
+        std::iter::successors(first, |node| node.neighbour(Side::Right))
+            .map(key)
+            .collect()
     }
 
     fn keys_back(root: Option<Node>) -> Vec<u16> {
         let last = root.map(|root| root.extreme(Side::Right));
-        std::iter::successors(last, |node| node.neighbour(Side::Left)).map(key).collect()
+        std::iter::successors(last, |node| node.neighbour(Side::Left))
+            .map(key)
+            .collect()
     }
 
     proptest! {
