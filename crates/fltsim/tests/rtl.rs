@@ -69,6 +69,12 @@ fn generic_tables() {
 }
 
 #[test]
+fn hash_tables() {
+    let machine = check("hash_tables");
+    assert!(machine.finish().is_clean(), "the table was freed");
+}
+
+#[test]
 fn strings_and_the_c_library() {
     let machine = check("strings");
     assert!(machine.finish().is_clean(), "every string was freed");
@@ -119,6 +125,13 @@ fn running_down_waits() {
 fn security() {
     let machine = check("security");
     assert!(machine.finish().is_clean(), "every string was freed");
+    check("well_known");
+}
+
+#[test]
+fn a_break_point_is_an_exception() {
+    let code = call_on(&Machine::default(), "break_point", 0) & 0xFFFF_FFFF;
+    assert_eq!(code, 0x8000_0003);
 }
 
 #[test]

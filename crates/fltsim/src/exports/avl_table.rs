@@ -33,9 +33,11 @@ pub(crate) struct Table {
 const _: () = assert!(size_of::<Table>() == 104);
 const _: () = assert!(std::mem::offset_of!(Table, restart) == 56);
 const _: () = assert!(std::mem::offset_of!(Table, compare) == 72);
+const _: () = assert!(HEADER == HEADER_BYTES as usize);
 
 /// What lies before an element.
 const HEADER: usize = size_of::<BalancedLinks>();
+const HEADER_BYTES: ULONG = 32;
 
 fn element(node: Node) -> PVOID {
     node.pointer().wrapping_byte_add(HEADER).cast()
@@ -91,7 +93,7 @@ impl Avl {
         let Some(allocate) = self.with(|table| table.allocate) else {
             return (None, false);
         };
-        let Some(bytes) = size.checked_add(HEADER as ULONG) else {
+        let Some(bytes) = size.checked_add(HEADER_BYTES) else {
             return (None, false);
         };
         // SAFETY: the driver's routine.

@@ -62,6 +62,7 @@ pub(crate) fn resolve(name: &str) -> Option<usize> {
         "NtBuildNumber" => &BUILD_NUMBER,
         "KdDebuggerEnabled" | "InitSafeBootMode" => &FALSE,
         "KdDebuggerNotPresent" | "KeNumberProcessors" => &TRUE,
+        "SeExports" => return Some(super::well_known::variable()),
         "PsInitialSystemProcess" => return Some(crate::image::system_process()),
         _ => return None,
     };

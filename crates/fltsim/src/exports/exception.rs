@@ -12,6 +12,7 @@ use std::arch::naked_asm;
 /// The first address that is not a user's.
 pub(super) const USER_PROBE_ADDRESS: u64 = 0x0000_7FFF_FFFF_0000;
 const ACCESS_VIOLATION: u32 = 0xC000_0005;
+const BREAKPOINT: u32 = 0x8000_0003;
 
 with_context! { ex_raise_status => raise_status }
 with_context! { ex_raise_access_violation => raise_access_violation }
@@ -20,6 +21,7 @@ with_context! { rtl_raise_exception => raise_record }
 with_context! { rtl_raise_status => raise_status }
 with_context! { probe_for_read => probe }
 with_context! { probe_for_write => probe }
+with_context! { dbg_break_point => break_point }
 with_context! { ke_bug_check => bug_check }
 with_context! { ke_bug_check_ex => bug_check_ex }
 
@@ -98,6 +100,13 @@ unsafe extern "win64" fn probe(context: *mut Context, arguments: *const u64) {
         let context = unsafe { &mut *context };
         raise(context, ACCESS_VIOLATION, 0, &[0, address]);
     }
+}
+
+/// # Safety
+/// As for [`raise_status`].
+unsafe extern "win64" fn break_point(context: *mut Context, _arguments: *const u64) -> ! {
+    // SAFETY: by this function's contract.
+    raise(unsafe { &mut *context }, BREAKPOINT, 0, &[0])
 }
 
 /// # Safety
@@ -318,6 +327,7 @@ pub(super) fn resolve(name: &str) -> Option<usize> {
         "RtlRaiseException" => rtl_raise_exception as *const (),
         "ProbeForRead" => probe_for_read as *const (),
         "ProbeForWrite" => probe_for_write as *const (),
+        "DbgBreakPoint" | "DbgBreakPointWithStatus" => dbg_break_point as *const (),
         "KeBugCheck" => ke_bug_check as *const (),
         "KeBugCheckEx" => ke_bug_check_ex as *const (),
         "__C_specific_handler" => c_handler as *const (),

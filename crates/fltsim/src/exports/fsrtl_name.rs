@@ -78,7 +78,7 @@ fn is_short_name(name: &[u8], wildcards: bool) -> bool {
     if name == b"." || name == b".." {
         return true;
     }
-    let dots = name.iter().filter(|byte| **byte == b'.').count();
+    let dots = name.split(|byte| *byte == b'.').count() - 1;
     let dot = name
         .iter()
         .position(|byte| *byte == b'.')

@@ -27,9 +27,11 @@ pub(crate) struct Table {
 }
 
 const _: () = assert!(size_of::<Table>() == 72);
+const _: () = assert!(HEADER == HEADER_BYTES as usize);
 
 /// What lies before an element: the links of the tree, and those of the list.
 const HEADER: usize = size_of::<Links>() + size_of::<LIST_ENTRY>();
+const HEADER_BYTES: ULONG = 40;
 
 fn element(node: Node) -> PVOID {
     node.pointer().wrapping_byte_add(HEADER).cast()
@@ -120,7 +122,7 @@ impl Splay {
         if let Some(node) = self.touch(place) {
             return (Some(node), false);
         }
-        let bytes = size.checked_add(HEADER as ULONG);
+        let bytes = size.checked_add(HEADER_BYTES);
         let allocate = self.with(|table| table.allocate);
         let Some((allocate, bytes)) = allocate.zip(bytes) else {
             return (None, false);

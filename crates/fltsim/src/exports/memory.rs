@@ -68,8 +68,8 @@ unsafe fn with_quota(
         raise_if(
             memory == 0 && pool & QUOTA_FAIL_INSTEAD_OF_RAISE == 0,
             context,
-        )
-    };
+        );
+    }
     memory
 }
 
@@ -110,8 +110,8 @@ unsafe extern "win64" fn extended(context: *mut Context, arguments: *const u64) 
         raise_if(
             memory == 0 && flags & POOL_FLAG_RAISE_ON_FAILURE != 0,
             context,
-        )
-    };
+        );
+    }
     memory
 }
 

@@ -30,6 +30,7 @@ mod file;
 mod fsrtl_name;
 #[cfg(target_arch = "x86_64")]
 mod generic_table;
+mod hash_table;
 mod instance;
 mod interlocked;
 mod kernel;
@@ -61,6 +62,8 @@ mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
 mod wait;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod well_known;
 mod work_item;
 
 use crate::io::FileObject;
@@ -144,6 +147,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         fsrtl_name::resolve,
         #[cfg(target_arch = "x86_64")]
         generic_table::resolve,
+        hash_table::resolve,
         instance::resolve,
         interlocked::resolve,
         kernel::resolve,

@@ -453,7 +453,7 @@ code_pages! {
             if target.is_null() && written.is_null() {
                 return STATUS_INVALID_PARAMETER;
             }
-            if count % 2 != 0 {
+            if !count.is_multiple_of(2) {
                 return 0xC000_00F3_u32.cast_signed();
             }
             // SAFETY: the caller passes so many bytes.
@@ -596,7 +596,7 @@ code_pages! {
             }
             // SAFETY: the caller passes a header.
             let header = unsafe { string.read() };
-            let sizes = header.Length % 2 == 0 && header.MaximumLength % 2 == 0;
+            let sizes = header.Length.is_multiple_of(2) && header.MaximumLength.is_multiple_of(2);
             let sizes = sizes && header.Length <= header.MaximumLength;
             let buffer = !header.Buffer.is_null() || header.MaximumLength == 0;
             if flags == 0 && sizes && buffer { STATUS_SUCCESS } else { STATUS_INVALID_PARAMETER }
@@ -649,7 +649,7 @@ code_pages! {
 
         /// Fills memory with a pattern of four bytes.
         unsafe fn RtlFillMemoryUlong(memory: *mut ULONG, length: SIZE_T, pattern: ULONG) {
-            if length % 4 != 0 {
+            if !length.is_multiple_of(4) {
                 misuse(Rule::V0, CALL, format!("{length} bytes are no whole pattern"));
             }
             for index in 0..usize::try_from(length / 4).unwrap_or(0) {

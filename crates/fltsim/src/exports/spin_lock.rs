@@ -33,17 +33,13 @@ fn lower<T>(call: &'static str, lock: *mut T, level: KIRQL) {
 /// # Safety
 /// `handle` is a place for a handle.
 unsafe fn fill(handle: *mut Queued, lock: *mut KSPIN_LOCK, irql: KIRQL) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        write(
-            handle,
-            Queued {
-                next: 0,
-                lock,
-                irql,
-            },
-        )
+    let value = Queued {
+        next: 0,
+        lock,
+        irql,
     };
+    // SAFETY: by this function's contract.
+    unsafe { write(handle, value) };
 }
 
 /// What a handle holds.

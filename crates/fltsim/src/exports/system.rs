@@ -162,7 +162,7 @@ routines! {
     unsafe fn RtlIsNtDdiVersionAvailable(wanted: ULONG) -> BOOLEAN {
         let (major, minor, ..) = version();
         // Only versions are asked for here, not service packs.
-        BOOLEAN::from(wanted & 0xFFFF == 0 && major << 24 | minor << 16 >= wanted)
+        BOOLEAN::from(wanted.trailing_zeros() >= 16 && major << 24 | minor << 16 >= wanted)
     }
 
     /// Whether this Windows is that version with that service pack or a later one.

@@ -37,12 +37,12 @@ impl Tree {
         Self { head }
     }
 
-    pub(crate) fn root(&self) -> Option<Node> {
+    pub(crate) fn root(self) -> Option<Node> {
         self.head.child(Side::Right)
     }
 
     /// The next node in a direction.
-    pub(crate) fn neighbour(&self, node: Node, side: Side) -> Option<Node> {
+    pub(crate) fn neighbour(self, node: Node, side: Side) -> Option<Node> {
         node.neighbour(side).filter(|next| *next != self.head)
     }
 
@@ -59,7 +59,7 @@ impl Tree {
     }
 
     /// Puts a new node into the tree. Gives how much higher the tree is now.
-    pub(crate) fn insert(&self, node: Node, under: Option<(Node, Side)>) -> i32 {
+    pub(crate) fn insert(self, node: Node, under: Option<(Node, Side)>) -> i32 {
         let (parent, side) = under.unwrap_or((self.head, Side::Right));
         node.plant(Some(parent));
         Self::set_balance(node, 0);
@@ -84,7 +84,7 @@ impl Tree {
     }
 
     /// Takes a node out of the tree. Gives how much lower the tree is now.
-    pub(crate) fn remove(&self, node: Node) -> i32 {
+    pub(crate) fn remove(self, node: Node) -> i32 {
         // A node between two children is not taken out itself, but its neighbour on the side that
         // is higher, which then takes its place.
         let heavy = if Self::balance(node) > 0 {
@@ -106,7 +106,7 @@ impl Tree {
     }
 
     /// Balances the tree after one side of a node has become lower.
-    fn shrunk(&self, parent: Node, side: Side) -> i32 {
+    fn shrunk(self, parent: Node, side: Side) -> i32 {
         let (mut parent, mut side) = (parent, side);
         while parent != self.head {
             let next = (parent.parent(), parent.side().unwrap_or(Side::Right));

@@ -128,17 +128,15 @@ pub(crate) fn sid_text(sid: &[u8]) -> String {
     let value = authority
         .iter()
         .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-    let mut text = format!("S-{revision}-");
-    text += &if value >> 32 == 0 {
+    let authority = if value >> 32 == 0 {
         value.to_string()
     } else {
         format!("0x{value:X}")
     };
-    for word in rest.chunks_exact(4) {
-        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        text += &format!("-{word}");
-    }
-    text
+    let words = rest.chunks_exact(4);
+    let words = words.map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    let words: Vec<String> = words.map(|word| format!("-{word}")).collect();
+    format!("S-{revision}-{authority}{}", words.concat())
 }
 
 /// An access list of a driver.

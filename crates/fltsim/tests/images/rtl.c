@@ -969,3 +969,92 @@ EXPORT ULONG64 backtrace(void)
     CHECK((UCHAR *)trace[2] > (UCHAR *)backtrace);
     return 0;
 }
+
+IMPORT void DbgBreakPoint(void);
+EXPORT LONG break_point(void)
+{
+    LONG code = 0;
+    __try {
+        DbgBreakPoint();
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        code = GetExceptionCode();
+    }
+    return code;
+}
+/* The identifier of the administrators is the 35th member. */
+extern PVOID **SeExports;
+EXPORT ULONG64 well_known(void)
+{
+    SID *admins = (*SeExports)[34];
+    CHECK(RtlValidSid(admins) && admins->Count == 2 && admins->SubAuthority[1] == 544);
+    return 0;
+}
+
+/* Dynamic hash tables. */
+typedef struct {
+    LIST Linkage;
+    ULONG64 Signature;
+} HASH_ENTRY;
+typedef struct {
+    LIST *ChainHead, *PrevLinkage;
+    ULONG64 Signature;
+} HASH_CONTEXT;
+typedef struct {
+    HASH_ENTRY HashEntry;
+    LIST *ChainHead;
+    ULONG BucketIndex;
+} HASH_ENUMERATOR;
+typedef struct {
+    ULONG Flags, Shift, TableSize, Pivot, DivisorMask, NumEntries, NonEmptyBuckets, NumEnumerators;
+    PVOID Directory;
+} HASH_TABLE;
+IMPORT BOOLEAN RtlCreateHashTable(HASH_TABLE **table, ULONG shift, ULONG flags);
+IMPORT void RtlDeleteHashTable(HASH_TABLE *table);
+IMPORT BOOLEAN RtlInsertEntryHashTable(HASH_TABLE *table, HASH_ENTRY *entry, ULONG64 signature, HASH_CONTEXT *context);
+IMPORT BOOLEAN RtlRemoveEntryHashTable(HASH_TABLE *table, HASH_ENTRY *entry, HASH_CONTEXT *context);
+IMPORT HASH_ENTRY *RtlLookupEntryHashTable(HASH_TABLE *table, ULONG64 signature, HASH_CONTEXT *context);
+IMPORT HASH_ENTRY *RtlGetNextEntryHashTable(HASH_TABLE *table, HASH_CONTEXT *context);
+IMPORT BOOLEAN RtlInitEnumerationHashTable(HASH_TABLE *table, HASH_ENUMERATOR *enumerator);
+IMPORT HASH_ENTRY *RtlEnumerateEntryHashTable(HASH_TABLE *table, HASH_ENUMERATOR *enumerator);
+IMPORT void RtlEndEnumerationHashTable(HASH_TABLE *table, HASH_ENUMERATOR *enumerator);
+
+EXPORT ULONG64 hash_tables(void)
+{
+    static HASH_ENTRY entries[300];
+    HASH_TABLE *table = 0;
+    HASH_CONTEXT context = {0, 0, 0};
+    HASH_ENUMERATOR enumerator;
+    HASH_ENTRY *found;
+    ULONG index, count = 0;
+    CHECK(RtlCreateHashTable(&table, 0, 0) && table && table->Flags == 1 && table->NumEntries == 0);
+    /* Three entries to each signature; that of 0 is reserved and changed. */
+    for (index = 0; index < 300; index++)
+        CHECK(RtlInsertEntryHashTable(table, &entries[index], index / 3 * 2, 0));
+    CHECK(table->NumEntries == 300 && table->NonEmptyBuckets > 20 && entries[0].Signature == 1);
+    for (index = 0; index < 100; index++) {
+        count = 0;
+        for (found = RtlLookupEntryHashTable(table, index * 2, &context); found;
+             found = RtlGetNextEntryHashTable(table, &context)) {
+            CHECK((ULONG)(found - entries) / 3 == index);
+            count++;
+        }
+        CHECK(count == 3);
+    }
+    CHECK(!RtlLookupEntryHashTable(table, 777, &context));
+    CHECK(RtlInitEnumerationHashTable(table, &enumerator) && table->NumEnumerators == 1);
+    count = 0;
+    while ((found = RtlEnumerateEntryHashTable(table, &enumerator))) {
+        count++;
+        if (count % 2)
+            CHECK(RtlRemoveEntryHashTable(table, found, 0));
+    }
+    RtlEndEnumerationHashTable(table, &enumerator);
+    CHECK(count == 300 && table->NumEntries == 150 && table->NumEnumerators == 0);
+    RtlInitEnumerationHashTable(table, &enumerator);
+    while ((found = RtlEnumerateEntryHashTable(table, &enumerator)))
+        CHECK(RtlRemoveEntryHashTable(table, found, 0));
+    RtlEndEnumerationHashTable(table, &enumerator);
+    CHECK(table->NumEntries == 0 && table->NonEmptyBuckets == 0);
+    RtlDeleteHashTable(table);
+    return 0;
+}
