@@ -7,7 +7,7 @@ use std::fmt;
 /// The rule that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// A pointer argument is not an object of the type that the function takes.
+    /// An argument is not what the function takes, a pointer to another kind of object mostly.
     V0,
     /// The last reference was released while the context was linked.
     V1,
