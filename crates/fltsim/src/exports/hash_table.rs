@@ -194,7 +194,8 @@ impl Hash {
 /// # Safety
 /// `place` points to a table to be made, or to null.
 unsafe fn create(call: &'static str, place: *mut *mut Table, shift: ULONG) -> BOOLEAN {
-    let pool = |size: usize| kernel::allocate(call, NonPagedPoolNx, size as SIZE_T, TAG, true);
+    let pool =
+        |size: usize| kernel::allocate_within(call, NonPagedPoolNx, size as SIZE_T, TAG, true);
     // SAFETY: by this function's contract.
     let given = unsafe { place.read() };
     let directory = pool(BUCKETS as usize * size_of::<LIST_ENTRY>()).cast::<LIST_ENTRY>();
@@ -207,7 +208,7 @@ unsafe fn create(call: &'static str, place: *mut *mut Table, shift: ULONG) -> BO
         given
     };
     if header.is_null() {
-        kernel::free(call, directory.cast(), TAG);
+        kernel::free_within(call, directory.cast(), TAG);
         return 0;
     }
     for bucket in 0..BUCKETS as usize {
@@ -275,9 +276,9 @@ routines! {
             let text = format!("a hash table is deleted with {entries} entries, {enumerators} enumerators");
             misuse(Rule::V0, CALL, text);
         }
-        kernel::free(CALL, directory.cast(), TAG);
+        kernel::free_within(CALL, directory.cast(), TAG);
         if flags & ALLOCATED_HEADER != 0 {
-            kernel::free(CALL, table.cast(), TAG);
+            kernel::free_within(CALL, table.cast(), TAG);
         }
     }
 

@@ -9,7 +9,20 @@ use fltmgr_sys::*;
 const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
 const POOL_FLAG_PAGED: u64 = 0x100;
 
+/// Allocates pool, for the functions that do nothing else.
 pub(super) fn allocate(
+    call: &'static str,
+    kind: POOL_TYPE,
+    size: SIZE_T,
+    tag: ULONG,
+    zeroed: bool,
+) -> PVOID {
+    super::here(call);
+    allocate_within(call, kind, size, tag, zeroed)
+}
+
+/// Allocates pool in a function that has named itself already.
+pub(super) fn allocate_within(
     call: &'static str,
     kind: POOL_TYPE,
     size: SIZE_T,
@@ -20,17 +33,20 @@ pub(super) fn allocate(
         eprintln!("fltsim: {call} outside of a machine");
         return std::ptr::null_mut();
     };
-    enter(&machine, call);
     machine
         .pool
         .allocate(&machine, call, kind, size, tag, zeroed) as PVOID
 }
 
+/// Frees pool, for the functions that do nothing else.
 pub(super) fn free(call: &'static str, memory: PVOID, tag: ULONG) {
+    super::here(call);
+    free_within(call, memory, tag);
+}
+
+/// Frees pool in a function that has named itself already.
+pub(super) fn free_within(call: &'static str, memory: PVOID, tag: ULONG) {
     let machine = scope::machine();
-    if let Some(machine) = &machine {
-        enter(machine, call);
-    }
     pool::free(machine.as_deref(), call, memory as usize, tag);
 }
 

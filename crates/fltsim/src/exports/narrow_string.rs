@@ -125,7 +125,7 @@ unsafe fn put_counted(
     }
     let short = |bytes: usize| USHORT::try_from(bytes).unwrap_or(USHORT::MAX);
     if allocate != 0 {
-        let buffer = kernel::allocate(call, PagedPool, all as SIZE_T, TAG, true);
+        let buffer = kernel::allocate_within(call, PagedPool, all as SIZE_T, TAG, true);
         if buffer.is_null() {
             return STATUS_NO_MEMORY;
         }
@@ -186,7 +186,7 @@ unsafe fn free(call: &'static str, target: *mut Narrow) {
     // SAFETY: by this function's contract.
     let buffer = unsafe { (*target).Buffer };
     if !buffer.is_null() {
-        kernel::free(call, buffer.cast(), 0);
+        kernel::free_within(call, buffer.cast(), 0);
         let empty = Narrow {
             Length: 0,
             MaximumLength: 0,

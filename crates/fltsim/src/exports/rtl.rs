@@ -261,6 +261,8 @@ unsafe fn fill_version(at: *mut Version) -> NTSTATUS {
     version.build = build;
     version.platform = 2;
     version.service_pack = [0; 128];
+    // SAFETY: the caller's size says which of the two it is.
+    unsafe { super::system::extend(at.cast()) };
     STATUS_SUCCESS
 }
 

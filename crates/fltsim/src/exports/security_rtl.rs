@@ -553,7 +553,7 @@ routines! {
         let units: Vec<u16> = text.encode_utf16().chain([0]).collect();
         let bytes = USHORT::try_from(2 * units.len()).unwrap_or(USHORT::MAX);
         if allocate != 0 {
-            let buffer = kernel::allocate(CALL, PagedPool, bytes.into(), TAG, true);
+            let buffer = kernel::allocate_within(CALL, PagedPool, bytes.into(), TAG, true);
             if buffer.is_null() {
                 return STATUS_NO_MEMORY;
             }

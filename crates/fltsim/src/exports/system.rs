@@ -89,6 +89,19 @@ fn this() -> VersionEx {
     }
 }
 
+/// Fills in what the longer form of a version has more, if it is that.
+///
+/// # Safety
+/// `at` points to a version of the size that it says.
+pub(super) unsafe fn extend(at: *mut VersionEx) {
+    // SAFETY: by this function's contract; the size comes first.
+    let size = unsafe { at.cast::<ULONG>().read() };
+    if size == this().size {
+        // SAFETY: as above.
+        unsafe { at.write(this()) };
+    }
+}
+
 /// Whether this Windows is as asked for.
 fn is_version(wanted: &VersionEx, mask: ULONG, conditions: u64) -> bool {
     let this = this();

@@ -692,6 +692,8 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlxUnicodeStringToOemSize", PASSIVE_LEVEL),
     ("VerSetConditionMask", PASSIVE_LEVEL),
     ("ZwClose", PASSIVE_LEVEL),
+    ("vDbgPrintEx", HIGH),
+    ("vDbgPrintExWithPrefix", HIGH),
 ];
 
 /// Where an export stands in [`EXPORTS`].

@@ -909,6 +909,7 @@ EXPORT ULONG64 security(void)
 /* Versions, processors, pool, and the stack. */
 IMPORT ULONG64 VerSetConditionMask(ULONG64 mask, ULONG type, UCHAR condition);
 IMPORT NTSTATUS RtlVerifyVersionInfo(PVOID version, ULONG type, ULONG64 mask);
+IMPORT NTSTATUS RtlGetVersion(PVOID version);
 IMPORT BOOLEAN RtlIsNtDdiVersionAvailable(ULONG version);
 IMPORT ULONG KeQueryActiveProcessorCountEx(USHORT group);
 IMPORT BOOLEAN MmIsAddressValid(PVOID address);
@@ -923,6 +924,7 @@ EXPORT ULONG64 system(void)
     ULONG64 mask = VerSetConditionMask(VerSetConditionMask(0, 2, 3), 1, 3);
     UCHAR *memory;
     CHECK(mask == (3 << 3 | 3) && RtlVerifyVersionInfo(version, 3, mask) == 0);
+    CHECK(RtlGetVersion(version) == 0 && version[3] == 22631 && ((UCHAR *)version)[282] == 1);
     version[1] = 11;
     CHECK(RtlVerifyVersionInfo(version, 3, mask) == (NTSTATUS)0xC0000059);
     CHECK(RtlIsNtDdiVersionAvailable(0x06010000) && !RtlIsNtDdiVersionAvailable(0x0B000000));
