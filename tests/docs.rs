@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "docs/c-to-rust.md",
     "docs/design.md",
     "docs/file-systems.md",
     "docs/fltsim.md",
+    "docs/inf.md",
     "docs/mistakes.md",
 ];
 

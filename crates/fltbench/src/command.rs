@@ -8,7 +8,7 @@ use crate::report::skips;
 use crate::workload::{FileSystem, Options, run};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Nothing leaked and no rule was broken.
@@ -54,6 +54,36 @@ impl Flags {
             file_system: self.volume,
         }
     }
+}
+
+/// What `--help` says about the exit statuses of a check.
+pub const CHECK_STATUSES: &str = "\
+Exit status:
+  0  no errors; there may be warnings
+  1  errors: Windows does not install it, or the driver does not load or attach
+  2  bad usage, or no such file";
+
+/// Checks an INF and prints what was found.
+#[must_use]
+pub fn inf(path: &Path, json: bool) -> ExitCode {
+    let checked = match crate::inf::check(path) {
+        Ok(checked) => checked,
+        Err(error) => return failed(&error).print(),
+    };
+    let text = if json {
+        match serde_json::to_string(&checked) {
+            Ok(json) => json + "\n",
+            Err(error) => return failed(&Error::Child(error.into())).print(),
+        }
+    } else {
+        checked.text()
+    };
+    let status = if checked.errors == 0 {
+        CLEAN
+    } else {
+        NOT_CLEAN
+    };
+    Finished { text, status }.print()
 }
 
 /// What a run ends with: what to print on standard output, and the exit status.

@@ -36,7 +36,7 @@ pub enum Error {
     #[error(transparent)]
     Image(#[from] fltsim::image::Error),
     /// The INF does not say what it has to.
-    #[error("{}: {what}; correct it, or name another one with --inf", path.display())]
+    #[error("{}: {what}; correct it, or name another INF", path.display())]
     Inf {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod child;
 pub mod command;
+pub mod inf;
 pub mod interrupt;
 pub mod progress;
 pub mod report;
@@ -18,8 +19,6 @@ mod door;
 mod error;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod image;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod inf;
 mod scratch;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod watch;

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use fltbench::command::print;
+use fltbench::command::{CHECK_STATUSES, print};
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use {
     fltbench::child,
     fltbench::command::{EXIT_STATUSES, Flags},
-    std::path::PathBuf,
 };
 
 /// The functions that `FLTMGR.SYS` has, by its header, its import library and its symbols, one a
@@ -34,6 +34,18 @@ enum Command {
         /// Lists all functions of FLTMGR.SYS, each with `implemented` or `missing`.
         #[arg(long)]
         all: bool,
+    },
+    /// Checks the INF of a minifilter without Windows.
+    ///
+    /// FILE is an .inf, or an .inx before stampinf. Every finding is printed with its line, its
+    /// severity, what to do, and the rule's name.
+    #[command(after_help = CHECK_STATUSES)]
+    Inf {
+        /// The .inf or .inx file
+        file: PathBuf,
+        /// Prints one JSON object on standard output instead of lines
+        #[arg(long)]
+        json: bool,
     },
     /// Runs a driver's image over a directory tree and shows what its contexts did.
     ///
@@ -67,6 +79,7 @@ fn main() -> ExitCode {
             print(&exports(all));
             ExitCode::SUCCESS
         }
+        Command::Inf { file, json } => fltbench::command::inf(&file, json),
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         Command::Run {
             driver,
