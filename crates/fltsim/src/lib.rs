@@ -38,7 +38,7 @@ pub use config::{Bugcheck, Config, Order, Policies, TransactionEnd, WindowsVersi
 pub use exports::resolve;
 pub use io::*;
 pub use kernel::fault::Fault;
-pub use kernel::registry::DriverConfig;
+pub use kernel::registry::{DriverConfig, Registry, RegistryEdit, RegistryValue};
 pub use machine::{
     Driver, DriverEntry, Machine, Outcome, Transaction, Unload, Volume, VolumeConfig,
 };

@@ -7,7 +7,7 @@ use crate::kernel::fault::{Fault, Faults};
 use crate::kernel::handle::Handles;
 use crate::kernel::irql;
 use crate::kernel::pool::Pool;
-use crate::kernel::registry::{DriverConfig, DriverRecord};
+use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry, SERVICES};
 use crate::kernel::scope::{Callback, Scope};
 use crate::kernel::section::Section;
 use crate::kernel::work_queue::WorkQueue;
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) work_queue: WorkQueue,
     pub(crate) progress: Progress,
+    pub(crate) registry: Hive,
     pub(crate) random: Mutex<ChaCha8Rng>,
     pub(crate) filters: RwLock<Vec<Arc<Filter>>>,
     pub(crate) volumes: RwLock<Vec<Arc<manager::Volume>>>,
@@ -186,6 +187,7 @@ impl Machine {
             pool: Pool::default(),
             work_queue: WorkQueue::default(),
             progress: Progress::default(),
+            registry: Hive::default(),
             random: Mutex::new(ChaCha8Rng::seed_from_u64(config.seed)),
             filters: RwLock::default(),
             volumes: RwLock::default(),
@@ -243,6 +245,7 @@ impl Machine {
     /// Installs a driver: its service key and its driver object. It is not entered yet.
     #[must_use]
     pub fn create_driver(&self, config: DriverConfig) -> Driver {
+        config.install(&self.inner.registry);
         let record = Arc::new(DriverRecord::new(Arc::downgrade(&self.inner), config));
         let address = record.pointer() as usize;
         publish(&self.inner, address, Object::Driver(Arc::clone(&record)));
@@ -251,6 +254,12 @@ impl Machine {
             machine: self.clone(),
             record,
         }
+    }
+
+    /// The registry: what drivers read, and what they wrote.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        Registry::new(&self.inner)
     }
 
     /// Attaches a filter to a volume by request, as `fltmc attach` does.
@@ -600,6 +609,12 @@ impl Driver {
     #[must_use]
     pub fn registry_path(&self) -> PCUNICODE_STRING {
         self.record.registry_path()
+    }
+
+    /// The same path for [`Machine::registry`].
+    #[must_use]
+    pub fn service_key(&self) -> String {
+        format!(r"{SERVICES}\{}", self.record.config.name)
     }
 
     /// The filter that it has registered.

@@ -48,6 +48,7 @@ mod operation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process;
 mod registration;
+mod registry;
 #[cfg(target_arch = "x86_64")]
 mod resource;
 mod rtl;
@@ -169,6 +170,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         process::resolve,
         registration::resolve,
+        registry::resolve,
         #[cfg(target_arch = "x86_64")]
         resource::resolve,
         #[cfg(target_arch = "x86_64")]

@@ -31,6 +31,25 @@ pub(crate) unsafe fn read_units(buffer: *const u16, units: usize) -> String {
     String::from_utf16_lossy(&units)
 }
 
+/// Reads a terminated string; `None` for a null pointer.
+///
+/// # Safety
+/// `text` is null or ends with a terminator.
+pub(crate) unsafe fn read_terminated(text: *const u16) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    let mut units = Vec::new();
+    loop {
+        // SAFETY: no unit before this one was the terminator, so this one exists.
+        let unit = unsafe { text.wrapping_add(units.len()).read_unaligned() };
+        if unit == 0 {
+            return Some(String::from_utf16_lossy(&units));
+        }
+        units.push(unit);
+    }
+}
+
 /// A string that lives as long as this value, for a driver to read.
 pub(crate) struct Owned {
     header: Box<UNICODE_STRING>,

@@ -3,7 +3,7 @@
 use super::reference::{Held, Rundown};
 use super::registration::Registration;
 use super::{Instance, Object, instance, publish};
-use crate::kernel::registry::{DriverRecord, InstanceDefinition};
+use crate::kernel::registry::{self, DriverRecord, InstanceDefinition};
 use crate::kernel::scope::{self, Callback};
 use crate::machine::Inner;
 use crate::verifier::{Leak, Rule};
@@ -31,8 +31,8 @@ pub(crate) struct Filter {
     pub(crate) machine: Weak<Inner>,
     pub(crate) name: String,
     pub(crate) driver: Weak<DriverRecord>,
-    /// From the registry, the default instance first; never empty.
-    pub(crate) definitions: Vec<InstanceDefinition>,
+    /// The altitude of the default instance, as it was in the registry at registration.
+    altitude: String,
     pub(crate) registration: Registration,
     pub(crate) references: Rundown,
     /// File name information structures that it has not released.
@@ -71,14 +71,20 @@ impl Filter {
 
     /// The altitude of the default instance.
     pub(crate) fn altitude(&self) -> &str {
-        &self.definitions[0].altitude
+        &self.altitude
+    }
+
+    /// What the registry says of the filter's instances now, the default one first.
+    fn definitions(&self) -> Vec<InstanceDefinition> {
+        let machine = self.machine.upgrade();
+        let found = machine.map(|machine| registry::definitions(&machine.registry, &self.name));
+        found.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The instance definition of a name, or the default one.
     pub(crate) fn definition(&self, name: Option<&str>) -> Option<InstanceDefinition> {
-        let mut definitions = self.definitions.iter();
-        let found = definitions.find(|one| name.is_none_or(|name| one.name == name));
-        found.cloned()
+        let mut definitions = self.definitions().into_iter();
+        definitions.find(|one| name.is_none_or(|name| one.name.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -98,10 +104,9 @@ pub(crate) unsafe fn register(
         machine.verifier.violation(Rule::V21, CALL, text);
         status
     })?;
-    let definitions = driver.config.instances();
-    if definitions.is_empty() {
-        return Err(STATUS_OBJECT_NAME_NOT_FOUND);
-    }
+    let definitions = registry::definitions(&machine.registry, &driver.config.name)?;
+    let default = definitions.into_iter().next();
+    let altitude = default.ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?.altitude;
     let mut registered = driver.filter.lock();
     if registered.is_some() {
         return Err(STATUS_FLT_DUPLICATE_ENTRY);
@@ -111,7 +116,7 @@ pub(crate) unsafe fn register(
         machine: Arc::downgrade(machine),
         name: driver.config.name.clone(),
         driver: Arc::downgrade(driver),
-        definitions,
+        altitude,
         registration,
         references: Rundown::default(),
         names: AtomicU64::new(0),
@@ -156,7 +161,7 @@ pub(crate) fn attach_automatically(
     volume: &Arc<super::Volume>,
     flags: FLT_INSTANCE_SETUP_FLAGS,
 ) {
-    for definition in &filter.definitions {
+    for definition in filter.definitions() {
         if definition.flags & 1 == 0 {
             // A filter that does not want the volume says so by failing, which is its right.
             let _ = instance::attach(filter, volume, Some(&definition.name), None, flags);

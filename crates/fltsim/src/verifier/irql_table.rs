@@ -401,6 +401,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("InitializeSListHead", HIGH),
     ("IoGetCurrentProcess", HIGH),
     ("IoGetTopLevelIrp", HIGH),
+    ("IoOpenDriverRegistryKey", PASSIVE_LEVEL),
     ("IoSetTopLevelIrp", HIGH),
     ("KeAcquireGuardedMutex", APC_LEVEL),
     ("KeAcquireGuardedMutexUnsafe", APC_LEVEL),
@@ -502,6 +503,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlCaptureContext", HIGH),
     ("RtlCaptureStackBackTrace", HIGH),
     ("RtlCharToInteger", PASSIVE_LEVEL),
+    ("RtlCheckRegistryKey", PASSIVE_LEVEL),
     ("RtlClearAllBits", HIGH),
     ("RtlClearBit", HIGH),
     ("RtlClearBits", HIGH),
@@ -520,6 +522,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlCreateAcl", APC_LEVEL),
     ("RtlCreateHashTable", DISPATCH_LEVEL),
     ("RtlCreateHashTableEx", DISPATCH_LEVEL),
+    ("RtlCreateRegistryKey", PASSIVE_LEVEL),
     ("RtlCreateSecurityDescriptor", PASSIVE_LEVEL),
     ("RtlDelete", DISPATCH_LEVEL),
     ("RtlDeleteAce", APC_LEVEL),
@@ -528,6 +531,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlDeleteElementGenericTableAvlEx", DISPATCH_LEVEL),
     ("RtlDeleteHashTable", DISPATCH_LEVEL),
     ("RtlDeleteNoSplay", DISPATCH_LEVEL),
+    ("RtlDeleteRegistryValue", PASSIVE_LEVEL),
     ("RtlDowncaseUnicodeChar", PASSIVE_LEVEL),
     ("RtlDowncaseUnicodeString", PASSIVE_LEVEL),
     ("RtlDuplicateUnicodeString", PASSIVE_LEVEL),
@@ -625,6 +629,8 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlPcToFileHeader", HIGH),
     ("RtlPrefixString", PASSIVE_LEVEL),
     ("RtlPrefixUnicodeString", PASSIVE_LEVEL),
+    ("RtlQueryRegistryValues", PASSIVE_LEVEL),
+    ("RtlQueryRegistryValuesEx", PASSIVE_LEVEL),
     ("RtlRaiseException", HIGH),
     ("RtlRaiseStatus", HIGH),
     ("RtlRandom", APC_LEVEL),
@@ -685,6 +691,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlVerifyVersionInfo", PASSIVE_LEVEL),
     ("RtlVirtualUnwind", HIGH),
     ("RtlWalkFrameChain", HIGH),
+    ("RtlWriteRegistryValue", PASSIVE_LEVEL),
     ("RtlZeroMemory", HIGH),
     ("RtlxAnsiStringToUnicodeSize", PASSIVE_LEVEL),
     ("RtlxOemStringToUnicodeSize", PASSIVE_LEVEL),
@@ -692,6 +699,17 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("RtlxUnicodeStringToOemSize", PASSIVE_LEVEL),
     ("VerSetConditionMask", PASSIVE_LEVEL),
     ("ZwClose", PASSIVE_LEVEL),
+    ("ZwCreateKey", PASSIVE_LEVEL),
+    ("ZwDeleteKey", PASSIVE_LEVEL),
+    ("ZwDeleteValueKey", PASSIVE_LEVEL),
+    ("ZwEnumerateKey", PASSIVE_LEVEL),
+    ("ZwEnumerateValueKey", PASSIVE_LEVEL),
+    ("ZwFlushKey", PASSIVE_LEVEL),
+    ("ZwOpenKey", PASSIVE_LEVEL),
+    ("ZwOpenKeyEx", PASSIVE_LEVEL),
+    ("ZwQueryKey", PASSIVE_LEVEL),
+    ("ZwQueryValueKey", PASSIVE_LEVEL),
+    ("ZwSetValueKey", PASSIVE_LEVEL),
     ("vDbgPrintEx", HIGH),
     ("vDbgPrintExWithPrefix", HIGH),
 ];
@@ -706,6 +724,7 @@ pub(crate) fn position(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn the_table_is_sorted() {
@@ -728,16 +747,30 @@ mod tests {
             .collect()
     }
 
+    /// The files of a folder and of the folders in it.
+    fn rooms(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .flat_map(|path| {
+                if path.is_dir() {
+                    rooms(&path)
+                } else {
+                    vec![path]
+                }
+            })
+            .collect()
+    }
+
     #[test]
     fn every_export_has_a_row() {
-        let rooms = concat!(env!("CARGO_MANIFEST_DIR"), "/src/exports");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/exports");
         let mut count = 0;
-        for room in std::fs::read_dir(rooms).unwrap() {
-            let room = room.unwrap();
-            if LIBRARY.iter().any(|name| room.file_name() == *name) {
+        for room in rooms(Path::new(folder)) {
+            if LIBRARY.iter().any(|name| room.ends_with(name)) {
                 continue;
             }
-            let source = std::fs::read_to_string(room.path()).unwrap();
+            let source = std::fs::read_to_string(&room).unwrap();
             for name in names(&source) {
                 let library = name.trim_start_matches('_');
                 let library = LIBRARY_NAMES.iter().any(|start| library.starts_with(start));

@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 for library in ntoskrnl FLTMGR; do
     "$dlltool" -m i386:x86-64 -d "$library.def" -l "$work/$library.lib"
 done
-for driver in probe minifilter rtl; do
+for driver in probe minifilter registry rtl; do
     "$clang" --target=x86_64-pc-windows-msvc -O1 -std=c17 -ffreestanding -fms-extensions \
         -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
