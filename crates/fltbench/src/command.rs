@@ -2,6 +2,7 @@
 
 use crate::door::Door;
 use crate::error::Error;
+use crate::exports::{self, Export, Selection};
 use crate::interrupt;
 use crate::progress::{Bar, Progress, Silent};
 use crate::report::skips;
@@ -63,26 +64,72 @@ Exit status:
   1  errors: Windows does not install it, or the driver does not load or attach
   2  bad usage, or no such file";
 
+/// What `--help` says about the exit statuses of a listing.
+pub const EXPORTS_STATUSES: &str = "\
+Exit status:
+  0  listed; with DRIVER.sys: all that it imports is implemented
+  1  something that DRIVER.sys imports is missing
+  2  bad usage, or no driver image";
+
+/// A value as one line of JSON, with the status that goes with it.
+fn json<T: Serialize>(value: &T, status: u8) -> ExitCode {
+    match serde_json::to_string(value) {
+        Ok(json) => Finished {
+            text: json + "\n",
+            status,
+        }
+        .print(),
+        Err(error) => failed(&Error::Child(error.into())).print(),
+    }
+}
+
 /// Checks an INF and prints what was found.
 #[must_use]
-pub fn inf(path: &Path, json: bool) -> ExitCode {
+pub fn inf(path: &Path, as_json: bool) -> ExitCode {
     let checked = match crate::inf::check(path) {
         Ok(checked) => checked,
         Err(error) => return failed(&error).print(),
-    };
-    let text = if json {
-        match serde_json::to_string(&checked) {
-            Ok(json) => json + "\n",
-            Err(error) => return failed(&Error::Child(error.into())).print(),
-        }
-    } else {
-        checked.text()
     };
     let status = if checked.errors == 0 {
         CLEAN
     } else {
         NOT_CLEAN
     };
+    if as_json {
+        return json(&checked, status);
+    }
+    let text = checked.text();
+    Finished { text, status }.print()
+}
+
+/// Lists what the libraries export.
+#[must_use]
+pub fn exports(selection: Selection, as_json: bool) -> ExitCode {
+    list(exports::all(), selection, as_json, CLEAN)
+}
+
+/// Lists what an image imports.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[must_use]
+pub fn imports(path: &Path, selection: Selection, as_json: bool) -> ExitCode {
+    let imports = match exports::of_image(path) {
+        Ok(imports) => imports,
+        Err(error) => return failed(&error).print(),
+    };
+    let status = if imports.iter().all(|import| import.implemented) {
+        CLEAN
+    } else {
+        NOT_CLEAN
+    };
+    list(imports, selection, as_json, status)
+}
+
+fn list(mut exports: Vec<Export>, selection: Selection, as_json: bool, status: u8) -> ExitCode {
+    exports.retain(|export| selection.takes(export));
+    if as_json {
+        return json(&exports, status);
+    }
+    let text = exports::text(&exports);
     Finished { text, status }.print()
 }
 

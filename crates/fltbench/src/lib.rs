@@ -8,6 +8,7 @@
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod child;
 pub mod command;
+pub mod exports;
 pub mod inf;
 pub mod interrupt;
 pub mod progress;

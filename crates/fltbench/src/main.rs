@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use fltbench::command::{CHECK_STATUSES, print};
-use std::fmt::Write;
+use fltbench::command::{CHECK_STATUSES, EXPORTS_STATUSES};
+use fltbench::exports::Selection;
 use std::path::PathBuf;
 use std::process::ExitCode;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -12,10 +12,6 @@ use {
     fltbench::child,
     fltbench::command::{EXIT_STATUSES, Flags},
 };
-
-/// The functions that `FLTMGR.SYS` has, by its header, its import library and its symbols, one a
-/// line.
-const FLTMGR: &str = include_str!("fltmgr_exports.txt");
 
 /// Runs Windows minifilters against a user-mode Filter Manager.
 #[derive(Parser)]
@@ -27,13 +23,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Lists the functions of FLTMGR.SYS that the simulated Filter Manager has.
+    /// Lists what FLTMGR.SYS, ntoskrnl.exe and hal.dll export, and what of it is implemented.
     ///
-    /// One name a line, sorted. Exit status: 0.
+    /// One export a line: its library, its name, and `implemented` or `missing`. With DRIVER.sys,
+    /// what that image imports: whether it can run.
+    #[command(after_help = EXPORTS_STATUSES)]
     Exports {
-        /// Lists all functions of FLTMGR.SYS, each with `implemented` or `missing`.
+        /// Lists the imports of this image instead
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        #[arg(value_name = "DRIVER.sys")]
+        driver: Option<PathBuf>,
+        #[command(flatten)]
+        selection: Selection,
+        /// Prints one JSON array on standard output instead of lines
         #[arg(long)]
-        all: bool,
+        json: bool,
     },
     /// Checks the INF of a minifilter without Windows.
     ///
@@ -75,9 +79,17 @@ fn main() -> ExitCode {
         return status;
     }
     match Arguments::parse().command {
-        Command::Exports { all } => {
-            print(&exports(all));
-            ExitCode::SUCCESS
+        Command::Exports {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            driver,
+            selection,
+            json,
+        } => {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            if let Some(driver) = driver {
+                return fltbench::command::imports(&driver, selection, json);
+            }
+            fltbench::command::exports(selection, json)
         }
         Command::Inf { file, json } => fltbench::command::inf(&file, json),
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -90,21 +102,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn exports(all: bool) -> String {
-    let mut text = String::new();
-    for name in FLTMGR.lines() {
-        let implemented = fltsim::resolve(name).is_some();
-        // Writing to a string cannot fail.
-        let _ = match (all, implemented) {
-            (true, true) => writeln!(text, "{name} implemented"),
-            (true, false) => writeln!(text, "{name} missing"),
-            (false, true) => writeln!(text, "{name}"),
-            (false, false) => Ok(()),
-        };
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,18 +110,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn what_every_minifilter_needs_is_implemented() {
-        let implemented = exports(false);
-        for name in [
-            "FltRegisterFilter",
-            "FltAllocateContext",
-            "FltReleaseContext",
-        ] {
-            assert!(implemented.lines().any(|line| line == name), "{name}");
-        }
-        assert_eq!(exports(true).lines().count(), FLTMGR.lines().count());
     }
 }

@@ -35,7 +35,7 @@ mod machine;
 mod manager;
 
 pub use config::{Bugcheck, Config, Order, Policies, TransactionEnd, WindowsVersion};
-pub use exports::resolve;
+pub use exports::{implements, resolve};
 pub use io::*;
 pub use kernel::fault::Fault;
 pub use kernel::registry::{DriverConfig, Registry, RegistryEdit, RegistryValue};

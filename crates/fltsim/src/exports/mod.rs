@@ -194,6 +194,16 @@ pub fn resolve(name: &str) -> Option<usize> {
     rooms.iter().find_map(|room| room(name))
 }
 
+/// Whether there is something of this name for an image to import: a function, or a variable.
+#[must_use]
+pub fn implements(name: &str) -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if resolve_data(name).is_some() {
+        return true;
+    }
+    resolve(name).is_some()
+}
+
 /// Counts a call and checks the IRQL (V6) against the one table.
 pub(crate) fn enter(machine: &Inner, call: &'static str) {
     enter_below(machine, call, None);

@@ -67,6 +67,7 @@ pub struct Image {
     table: u32,
     exports: BTreeMap<String, u32>,
     missing: Vec<String>,
+    imports: Vec<Imported>,
 }
 
 impl Image {
@@ -102,6 +103,7 @@ impl Image {
         let mut image = layout.lay_out(bytes);
         let tables = Tables::parse(&layout, &image)?;
         let mut mapping = Mapping::new(image.len())?;
+        let imports = tables.imports.iter().map(Imported::new).collect();
         let (addresses, missing): (Vec<_>, Vec<_>) = tables.imports.iter().map(bind).unzip();
         let missing: Vec<Option<String>> = missing;
         let mut stubs = Mapping::new(STUB * missing.iter().flatten().count().max(1))?;
@@ -129,6 +131,7 @@ impl Image {
             table: table.map_or(0, |(rva, _)| rva),
             exports: tables.exports,
             missing: missing.into_iter().flatten().collect(),
+            imports,
         })
     }
 
@@ -148,6 +151,12 @@ impl Image {
     #[must_use]
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// Everything that it imports.
+    #[must_use]
+    pub fn imports(&self) -> &[Imported] {
+        &self.imports
     }
 
     /// Makes the image runnable. It stays mapped until the process ends: whoever was told an
@@ -305,6 +314,31 @@ fn images() -> impl Iterator<Item = &'static Image> {
         // SAFETY: what is not null was installed, and then it is never freed or changed.
         unsafe { image.as_ref() }
     })
+}
+
+/// One import of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The library, as the image names it.
+    pub library: String,
+    /// The name, or `#` and the ordinal.
+    pub name: String,
+    /// Whether it is here.
+    pub implemented: bool,
+}
+
+impl Imported {
+    fn new(import: &Import) -> Self {
+        Self {
+            library: import.library.clone(),
+            name: match &import.symbol {
+                Symbol::Name(name) => name.clone(),
+                Symbol::Ordinal(ordinal) => format!("#{ordinal}"),
+            },
+            implemented: resolve(import).is_some(),
+        }
+    }
 }
 
 /// The address of an import, and its name if there is none.

@@ -1,9 +1,9 @@
-//! The registry: keys and values by handle (`zw`) and by path (`rtl`).
+//! The registry: keys and values by handle and by path.
 
+mod by_handle;
+mod by_path;
 mod information;
 mod query;
-mod rtl;
-mod zw;
 
 use super::{bad_pointer, enter};
 use crate::kernel::registry::{Key, KeyId};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The address of one of these functions by its name.
 pub(super) fn resolve(name: &str) -> Option<usize> {
-    zw::resolve(name).or_else(|| rtl::resolve(name))
+    by_handle::resolve(name).or_else(|| by_path::resolve(name))
 }
 
 /// The machine that a call is made on, with the call counted.
