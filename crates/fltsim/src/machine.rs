@@ -6,6 +6,7 @@ use crate::io::{self, VolumeIo};
 use crate::kernel::fault::{Fault, Faults};
 use crate::kernel::handle::Handles;
 use crate::kernel::irql;
+use crate::kernel::mdl::{self, Mdls};
 use crate::kernel::pool::Pool;
 use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry, SERVICES};
 use crate::kernel::scope::{Callback, Scope};
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) transactions: Mutex<Vec<Arc<manager::Transaction>>>,
     pub(crate) drivers: Mutex<Vec<Arc<DriverRecord>>>,
     pub(crate) handles: Handles,
+    pub(crate) mdls: Mdls,
     /// The sections that exist, for finding the one that a view is of.
     pub(crate) sections: Mutex<Vec<Arc<Section>>>,
     /// Objects that have ended and whose contexts go when the machine gets to it.
@@ -194,6 +196,7 @@ impl Machine {
             transactions: Mutex::default(),
             drivers: Mutex::default(),
             handles: Handles::default(),
+            mdls: Mdls::default(),
             sections: Mutex::default(),
             later: Mutex::default(),
             debug: Mutex::default(),
@@ -382,6 +385,7 @@ impl Machine {
         let inner = &self.inner;
         if inner.filters.read().is_empty() {
             filter::report_volumes(inner, "");
+            report_kernel(inner, "");
             inner.pool.report_leaks(inner, "");
         }
         for transaction in inner.transactions.lock().iter() {
@@ -698,8 +702,14 @@ pub(crate) fn unload(
     if inner.filters.read().is_empty() {
         filter::report_volumes(inner, "FltUnregisterFilter");
         inner.handles.report(inner, "FltUnregisterFilter");
+        report_kernel(inner, "FltUnregisterFilter");
     }
     Ok(())
+}
+
+/// Says what drivers still have of the kernel proper, once no filter is left.
+fn report_kernel(inner: &Inner, call: &'static str) {
+    mdl::report(inner, call);
 }
 
 /// Unregisters a filter that its driver forgot, or did not want to unregister.

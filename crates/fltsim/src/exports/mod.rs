@@ -41,6 +41,8 @@ mod lookaside;
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod mutex;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod mdl;
 mod name;
 mod narrow_string;
 mod object;
@@ -163,6 +165,10 @@ pub fn resolve(name: &str) -> Option<usize> {
         memory::resolve_raising,
         #[cfg(target_arch = "x86_64")]
         mutex::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        mdl::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        mdl::resolve_raising,
         name::resolve,
         narrow_string::resolve,
         object::resolve,

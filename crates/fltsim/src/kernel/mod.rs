@@ -10,6 +10,8 @@ pub(crate) mod debug_print;
 pub(crate) mod fault;
 pub(crate) mod handle;
 pub(crate) mod lock;
+pub(crate) mod mdl;
+pub(crate) mod memory;
 pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scope;

@@ -161,6 +161,15 @@ impl Pool {
         address
     }
 
+    /// The kind of pool that an address lies in, and how much of the allocation is left from there
+    /// on.
+    pub(crate) fn around(&self, address: usize) -> Option<(POOL_TYPE, usize)> {
+        let live = self.live.lock();
+        let (_, memory) = live.range(..=address).next_back()?;
+        let left = memory.size.checked_sub(address - memory.address)?;
+        (left > 0).then_some((memory.pool, left))
+    }
+
     /// Says what was not freed, once.
     pub(crate) fn report_leaks(&self, machine: &Inner, call: &'static str) {
         let leaked = std::mem::take(&mut *self.live.lock());

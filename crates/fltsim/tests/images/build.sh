@@ -21,12 +21,18 @@ trap 'rm -rf "$work"' EXIT
 for library in ntoskrnl FLTMGR; do
     "$dlltool" -m i386:x86-64 -d "$library.def" -l "$work/$library.lib"
 done
-for driver in probe minifilter registry rtl; do
+for driver in probe minifilter rtl os; do
+    # What a driver imports beyond the common names is in a file of its own.
+    libraries=("$work/ntoskrnl.lib" "$work/FLTMGR.lib")
+    if [[ -f $driver.def ]]; then
+        "$dlltool" -m i386:x86-64 -d "$driver.def" -l "$work/$driver.lib"
+        libraries=("$work/$driver.lib" "${libraries[@]}")
+    fi
     "$clang" --target=x86_64-pc-windows-msvc -O1 -std=c17 -ffreestanding -fms-extensions \
         -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
         -c "$driver.c" -o "$work/$driver.obj"
     # /Brepro: the same sources give the same bytes.
     "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib \
-        "/out:$driver.sys" "$work/$driver.obj" "$work/ntoskrnl.lib" "$work/FLTMGR.lib"
+        "/out:$driver.sys" "$work/$driver.obj" "${libraries[@]}"
 done

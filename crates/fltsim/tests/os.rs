@@ -1,0 +1,106 @@
+//! What the kernel proper does for drivers, from a real image: `images/os.sys`, which was made from
+//! `images/os.c` by `images/build.sh`.
+
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+use fltsim::Machine;
+use fltsim::image::{Image, Installed};
+use std::sync::LazyLock;
+
+const OS: &[u8] = include_bytes!("images/os.sys");
+
+static INSTALLED: LazyLock<&'static Installed> = LazyLock::new(|| {
+    let image = Image::from_bytes("images/os.sys", OS).unwrap();
+    let installed = image.install().unwrap();
+    assert_eq!(installed.missing(), &[] as &[String]);
+    installed
+});
+
+/// Calls an exported function, which gives 0 or the line of `os.c` that was not satisfied.
+fn run(machine: &Machine, name: &str) {
+    assert_eq!(ask(machine, name, 0), 0, "the line of os.c, in {name}");
+}
+
+fn ask(machine: &Machine, name: &str, argument: u64) -> u64 {
+    type Function = unsafe extern "win64" fn(u64) -> u64;
+    let address = INSTALLED.export(name).expect(name);
+    // SAFETY: every exported function takes at most one integer, and returns one.
+    let function = unsafe { std::mem::transmute::<usize, Function>(address) };
+    machine.at_irql(0, || {
+        // SAFETY: as above.
+        unsafe { function(argument) }
+    })
+}
+
+/// Runs functions, on a machine of their own, that must not leave anything to complain about.
+fn clean(names: &[&str]) -> Machine {
+    let machine = Machine::default();
+    for name in names {
+        run(&machine, name);
+    }
+    let outcome = machine.finish();
+    assert!(outcome.is_clean(), "{outcome:#?}");
+    machine
+}
+
+/// What was left: each object, and the call that it came from.
+fn left(machine: &Machine) -> Vec<(&'static str, &'static str)> {
+    let leaks = machine.finish().leaks;
+    let names = leaks.iter().map(|leak| (leak.object, leak.acquired[0].0));
+    names.collect()
+}
+
+/// The messages of broken rules, without addresses.
+fn violations(machine: &Machine) -> Vec<String> {
+    let reports = machine.verifier().violations();
+    let messages = reports.iter().map(|report| {
+        let words = report.message.split(' ');
+        let words = words.map(|word| if word.starts_with("0x") { "X" } else { word });
+        format!("{}: {}", report.call, words.collect::<Vec<_>>().join(" "))
+    });
+    messages.collect()
+}
+
+#[test]
+fn memory_is_described_locked_and_mapped() {
+    let machine = clean(&[
+        "mdl_of_pool",
+        "mdl_locked",
+        "mdl_refused",
+        "mdl_in_own_memory",
+        "mdl_of_pages",
+        "mdl_chained",
+    ]);
+    assert_eq!(
+        machine.calls("IoAllocateMdl"),
+        machine.calls("IoFreeMdl") + 1
+    );
+    assert_eq!(machine.calls("MmProbeAndLockPages"), 7);
+}
+
+#[test]
+fn what_is_left_of_mdls_is_reported() {
+    let machine = Machine::default();
+    run(&machine, "mdl_left");
+    let expected = [
+        ("MDL", "IoAllocateMdl"),
+        ("locked pages", "MmProbeAndLockPages"),
+        ("mapping of locked pages", "MmMapLockedPagesSpecifyCache"),
+    ];
+    assert_eq!(left(&machine), expected);
+}
+
+#[test]
+fn misuse_of_mdls_is_reported() {
+    let machine = Machine::default();
+    run(&machine, "mdl_misused");
+    assert!(left(&machine).is_empty());
+    let expected = [
+        "MmUnlockPages: the MDL at X is not locked",
+        "MmMapLockedPagesSpecifyCache: the MDL at X is mapped and not locked",
+        "MmProbeAndLockPages: the MDL at X is locked already, or describes nonpaged pool or a part of another one",
+        "IoFreeMdl: the MDL at X was freed while its pages are locked",
+        "IoFreeMdl: MemoryDescriptorList is X which was freed before",
+    ];
+    assert_eq!(violations(&machine), expected);
+}
