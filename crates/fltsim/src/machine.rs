@@ -7,14 +7,19 @@ use crate::kernel::fault::{Fault, Faults};
 use crate::kernel::handle::Handles;
 use crate::kernel::irql;
 use crate::kernel::mdl::{self, Mdls};
+use crate::kernel::namespace::Namespace;
+use crate::kernel::notify::Notify;
 use crate::kernel::pool::Pool;
 use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry, SERVICES};
 use crate::kernel::scope::{Callback, Scope};
 use crate::kernel::section::Section;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::thread::{self, Thread};
 use crate::kernel::work_queue::WorkQueue;
 use crate::manager::context::{ContextInfo, ContextStore, ObjectKey};
 use crate::manager::filter::{self, FilterState};
 use crate::manager::instance::{self, InstanceInfo, compare_altitudes};
+use crate::manager::reference::Held;
 use crate::manager::statistics::{Counters, Statistics};
 use crate::manager::{self, Filter, Object, forget_machine, publish};
 use crate::storage::{MemoryStorage, Storage};
@@ -23,6 +28,7 @@ use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -54,6 +60,17 @@ pub(crate) struct Inner {
     pub(crate) drivers: Mutex<Vec<Arc<DriverRecord>>>,
     pub(crate) handles: Handles,
     pub(crate) mdls: Mdls,
+    /// The names of the Object Manager.
+    pub(crate) names: Namespace,
+    /// Routines that drivers have registered.
+    pub(crate) notify: Notify,
+    /// What the drivers together have and must give back.
+    pub(crate) held: Held,
+    /// Addresses of objects that are gone, oldest first.
+    pub(crate) retired: Mutex<VecDeque<usize>>,
+    /// The threads that drivers have started and that have not ended.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) threads: Mutex<Vec<Arc<Thread>>>,
     /// The sections that exist, for finding the one that a view is of.
     pub(crate) sections: Mutex<Vec<Arc<Section>>>,
     /// Objects that have ended and whose contexts go when the machine gets to it.
@@ -197,6 +214,12 @@ impl Machine {
             drivers: Mutex::default(),
             handles: Handles::default(),
             mdls: Mdls::default(),
+            names: Namespace::default(),
+            notify: Notify::default(),
+            held: Held::default(),
+            retired: Mutex::default(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            threads: Mutex::default(),
             sections: Mutex::default(),
             later: Mutex::default(),
             debug: Mutex::default(),
@@ -385,6 +408,7 @@ impl Machine {
         let inner = &self.inner;
         if inner.filters.read().is_empty() {
             filter::report_volumes(inner, "");
+            inner.handles.report(inner, "");
             report_kernel(inner, "");
             inner.pool.report_leaks(inner, "");
         }
@@ -709,7 +733,12 @@ pub(crate) fn unload(
 
 /// Says what drivers still have of the kernel proper, once no filter is left.
 fn report_kernel(inner: &Inner, call: &'static str) {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    thread::report(inner, call);
     mdl::report(inner, call);
+    for leak in inner.held.take() {
+        inner.verifier.leak(Rule::V20, call, leak);
+    }
 }
 
 /// Unregisters a filter that its driver forgot, or did not want to unregister.

@@ -5,6 +5,7 @@
 
 use fltsim::Machine;
 use fltsim::image::{Image, Installed};
+use fltsim::verifier::Severity;
 use std::sync::LazyLock;
 
 const OS: &[u8] = include_bytes!("images/os.sys");
@@ -103,4 +104,74 @@ fn misuse_of_mdls_is_reported() {
         "IoFreeMdl: MemoryDescriptorList is X which was freed before",
     ];
     assert_eq!(violations(&machine), expected);
+}
+
+#[test]
+fn objects_have_handles_names_and_references() {
+    let machine = clean(&["events", "shared_events", "references", "processes"]);
+    assert_eq!(machine.calls("ObReferenceObjectByHandle"), 6);
+}
+
+#[test]
+fn what_is_left_of_objects_is_reported() {
+    let machine = Machine::default();
+    run(&machine, "references_left");
+    let mut left = left(&machine);
+    left.sort_unstable();
+    let expected = [
+        ("event", "ObReferenceObjectByHandle"),
+        ("event handle", "ZwCreateEvent"),
+        ("event handle", "ZwCreateEvent"),
+        ("process", "ObfReferenceObject"),
+    ];
+    assert_eq!(left, expected);
+    let expected = [
+        "ObfDereferenceObject: Object is X event, not a referenced kernel object",
+        "ObfReferenceObject: Object is X event, not a kernel object",
+    ];
+    let violations = violations(&machine);
+    assert_eq!(violations.len(), 2, "{violations:#?}");
+    for (violation, expected) in violations.iter().zip(expected) {
+        assert_eq!(violation.replace("X:", "X"), expected);
+    }
+}
+
+#[test]
+fn threads_run_end_and_are_waited_for() {
+    let machine = clean(&["threads"]);
+    assert_eq!(machine.calls("PsCreateSystemThread"), 51);
+    assert_eq!(machine.calls("PsTerminateSystemThread"), 1);
+}
+
+#[test]
+fn a_thread_that_outlives_its_driver_stops_the_machine() {
+    let machine = Machine::default();
+    run(&machine, "thread_left");
+    let outcome = machine.finish();
+    let codes: Vec<_> = outcome
+        .bugchecks
+        .iter()
+        .map(|report| match report.severity {
+            Severity::Bugcheck { code, .. } => code,
+            _ => 0,
+        })
+        .collect();
+    assert_eq!(codes, [0xCE]);
+    assert_eq!(outcome.violations.len(), 1);
+    assert_eq!(outcome.violations[0].call, "PsTerminateSystemThread");
+    run(&machine, "thread_stopped");
+}
+
+#[test]
+fn routines_are_registered_once_and_taken_out() {
+    clean(&["notify_routines"]);
+    let machine = Machine::default();
+    run(&machine, "notify_left");
+    let mut left = left(&machine);
+    left.sort_unstable();
+    let expected = [
+        ("object callbacks", "ObRegisterCallbacks"),
+        ("thread notify routine", "PsSetCreateThreadNotifyRoutine"),
+    ];
+    assert_eq!(left, expected);
 }

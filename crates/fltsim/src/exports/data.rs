@@ -48,6 +48,11 @@ static BUILD_NUMBER: AtomicU64 = AtomicU64::new(0xF000_5867);
 static FALSE: AtomicU64 = AtomicU64::new(0);
 static TRUE: AtomicU64 = AtomicU64::new(1);
 
+/// What the variable of a type points to: the type itself, as drivers compare it.
+pub(super) fn type_address(name: &str) -> Option<usize> {
+    object_type(name).map(|(object, _)| &raw const *object as usize)
+}
+
 /// The address of a variable by its name.
 pub(crate) fn resolve(name: &str) -> Option<usize> {
     if let Some((object, variable)) = object_type(name) {

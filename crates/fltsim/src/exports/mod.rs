@@ -20,10 +20,14 @@ mod bitmap;
 mod c_library;
 #[cfg(target_arch = "x86_64")]
 mod c_print;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod attributes;
 mod context;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
 mod data_scan;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
 mod file;
@@ -45,6 +49,10 @@ mod mutex;
 mod mdl;
 mod name;
 mod narrow_string;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod notify;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod ob;
 mod object;
 mod operation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -61,6 +69,8 @@ mod security_rtl;
 mod spin_lock;
 mod system;
 mod time;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod thread;
 mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
@@ -82,6 +92,8 @@ use std::sync::Arc;
 pub(crate) use data::resolve as resolve_data;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use exception::is_copy;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use wait::signal;
 
 /// Defines exports, and `resolve`, which finds them by name for a loaded image.
 macro_rules! exports {
@@ -145,6 +157,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         context::resolve,
         data_scan::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        event::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         exception::resolve,
         file::resolve,
         fsrtl_name::resolve,
@@ -171,6 +185,10 @@ pub fn resolve(name: &str) -> Option<usize> {
         mdl::resolve_raising,
         name::resolve,
         narrow_string::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        notify::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        ob::resolve,
         object::resolve,
         operation::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -191,6 +209,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         spin_lock::resolve,
         system::resolve,
         time::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        thread::resolve,
         transaction::resolve,
         volume::resolve,
         #[cfg(target_arch = "x86_64")]

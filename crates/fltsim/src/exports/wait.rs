@@ -21,7 +21,9 @@ const STATUS_TIMEOUT: NTSTATUS = 0x102;
 const NOTIFICATION_EVENT: u8 = 0;
 const SYNCHRONIZATION_EVENT: u8 = 1;
 const MUTANT: u8 = 2;
+const PROCESS: u8 = 3;
 const SEMAPHORE: u8 = 5;
+const THREAD_OBJECT: u8 = 6;
 const NOTIFICATION_TIMER: u8 = 8;
 const SYNCHRONIZATION_TIMER: u8 = 9;
 /// Between 1601 and 1970, in units of 100 ns.
@@ -124,7 +126,7 @@ fn header(at: *mut DISPATCHER_HEADER, kind: u8, state: LONG) -> DISPATCHER_HEADE
 ///
 /// # Safety
 /// The header is that of an initialised object.
-unsafe fn change(at: *mut DISPATCHER_HEADER, to: impl FnOnce(LONG) -> LONG) -> LONG {
+pub(super) unsafe fn change(at: *mut DISPATCHER_HEADER, to: impl FnOnce(LONG) -> LONG) -> LONG {
     let _guard = DISPATCHER.lock();
     // SAFETY: by this function's contract.
     let state = unsafe { &mut (*at).SignalState };
@@ -132,6 +134,13 @@ unsafe fn change(at: *mut DISPATCHER_HEADER, to: impl FnOnce(LONG) -> LONG) -> L
     *state = to(before);
     CHANGED.notify_all();
     before
+}
+
+/// Signals a thread that has ended.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) fn signal(thread: usize) {
+    // SAFETY: thread objects begin with a header, which was initialised with them.
+    unsafe { change(thread as *mut DISPATCHER_HEADER, |_| 1) };
 }
 
 /// Whether a wait for an object would end now, with the lock held.
@@ -192,7 +201,7 @@ fn now() -> i64 {
 
 /// # Safety
 /// `timeout` is null or points to a time.
-unsafe fn timeout(timeout: *const i64) -> Option<i64> {
+pub(super) unsafe fn timeout(timeout: *const i64) -> Option<i64> {
     // SAFETY: by this function's contract.
     unsafe { timeout.as_ref() }.copied()
 }
@@ -201,7 +210,7 @@ unsafe fn timeout(timeout: *const i64) -> Option<i64> {
 ///
 /// # Safety
 /// Every header is that of an initialised object.
-unsafe fn wait(
+pub(super) unsafe fn wait(
     call: &'static str,
     objects: &[*mut DISPATCHER_HEADER],
     all: bool,
@@ -219,7 +228,9 @@ unsafe fn wait(
             NOTIFICATION_EVENT,
             SYNCHRONIZATION_EVENT,
             MUTANT,
+            PROCESS,
             SEMAPHORE,
+            THREAD_OBJECT,
             NOTIFICATION_TIMER,
             SYNCHRONIZATION_TIMER,
         ];

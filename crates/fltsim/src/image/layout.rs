@@ -59,6 +59,8 @@ pub(crate) struct Layout {
     pub(crate) sections: Vec<Section>,
     pub(crate) directories: Vec<(u32, u32)>,
     pub(crate) relocations_stripped: bool,
+    /// The image asks for a check of its signature.
+    pub(crate) integrity: bool,
 }
 
 /// Reads a structure of the file.
@@ -151,6 +153,9 @@ impl Layout {
             directories,
             relocations_stripped: header.characteristics.get(LE).0
                 & pe::IMAGE_FILE_RELOCS_STRIPPED.0
+                != 0,
+            integrity: optional.dll_characteristics.get(LE).0
+                & pe::IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY.0
                 != 0,
         };
         layout.check_entry()?;

@@ -26,7 +26,8 @@ pub(crate) use context::{Context, NONCONTINUABLE, Record, capture};
 pub(crate) use dispatch::{c_handler, dispatch, raise, unwind_to};
 pub(crate) use stop::bugcheck;
 pub(crate) use thread::{
-    current_process, current_thread, current_thread_id, enter, system_process,
+    current, current_process, current_thread, current_thread_id, enter, stack as current_stack,
+    system_process,
 };
 pub(crate) use trap::with_context;
 pub(crate) use unwind::virtual_unwind;
@@ -68,6 +69,7 @@ pub struct Image {
     exports: BTreeMap<String, u32>,
     missing: Vec<String>,
     imports: Vec<Imported>,
+    integrity: bool,
 }
 
 impl Image {
@@ -132,6 +134,7 @@ impl Image {
             exports: tables.exports,
             missing: missing.into_iter().flatten().collect(),
             imports,
+            integrity: layout.integrity,
         })
     }
 
@@ -181,6 +184,11 @@ impl Image {
         // SAFETY: nobody else has seen the pointer, which came from a box just now.
         drop(unsafe { Box::from_raw(image) });
         Err(Error::new(&name, Problem::TooMany(MOST_IMAGES)))
+    }
+
+    /// Whether the image asks for a check of its signature, which some functions of the kernel want.
+    pub(crate) fn has_integrity(&self) -> bool {
+        self.integrity
     }
 
     pub(crate) fn base(&self) -> usize {

@@ -1,19 +1,22 @@
 //! What a thread needs to run driver code: a processor control region behind `gs`, a stack for
 //! signals that is large enough for a report, and the bounds of its own stack.
 
+use crate::kernel::handle::KernelObject;
+use crate::kernel::thread::{self, Thread};
+use fltmgr_sys::STATUS_SUCCESS;
 use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// `ARCH_SET_GS`.
 const SET_GS: libc::c_long = 0x1001;
-/// How large the control region, and a thread object, may be.
+/// How large the control region is.
 const REGION: usize = 0x1000;
 /// How large the stack for signals is: reports are made on it.
 const SIGNAL_STACK: usize = 128 * 1024;
 
 /// Whether any image is installed: before that, no thread needs anything.
 static ACTIVE: AtomicBool = AtomicBool::new(false);
-static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Memory that the driver sees as the kernel's own.
 #[repr(C, align(64))]
@@ -22,7 +25,7 @@ struct Page([u64; REGION / 8]);
 struct Environment {
     /// Kept where they are: `gs` and pointers between them say so.
     _control: Box<Page>,
-    thread: Box<Page>,
+    thread: Arc<Thread>,
     signals: Vec<u8>,
     before: libc::stack_t,
 }
@@ -32,9 +35,6 @@ thread_local! {
     /// Lowest and highest address of the stack. Signal handlers read it, so it has no destructor.
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
-
-/// The one process that all threads belong to, as far as anybody asks.
-static PROCESS: Page = Page([0; REGION / 8]);
 
 /// From now on threads need an environment.
 pub(crate) fn activate() {
@@ -56,29 +56,29 @@ fn prepare() {
     });
 }
 
-/// What the running thread is known by.
-pub(crate) fn current_thread() -> usize {
+/// The running thread; nothing if it is ending.
+pub(crate) fn current() -> Option<Arc<Thread>> {
     prepare();
     let found = ENVIRONMENT.try_with(|environment| {
-        let environment = environment.get();
-        environment.map_or(0, |environment| &raw const *environment.thread as usize)
+        let environment = environment.get()?;
+        Some(Arc::clone(&environment.thread))
     });
-    found.unwrap_or(0)
+    found.ok().flatten()
+}
+
+/// What the running thread is known by.
+pub(crate) fn current_thread() -> usize {
+    current().map_or(0, |thread| thread.address())
 }
 
 /// The number of the running thread.
 pub(crate) fn current_thread_id() -> usize {
-    prepare();
-    let found = ENVIRONMENT.try_with(|environment| {
-        let environment = environment.get();
-        environment.map_or(0, |environment| environment.thread.0[0x480 / 8])
-    });
-    usize::try_from(found.unwrap_or(0)).unwrap_or(0)
+    current().map_or(0, |thread| thread.id())
 }
 
 /// What the one process is known by.
 pub(crate) fn current_process() -> usize {
-    &raw const PROCESS as usize
+    thread::system().address()
 }
 
 /// The bounds of this thread's stack; nothing if it has never run driver code.
@@ -86,30 +86,22 @@ pub(crate) fn stack() -> (usize, usize) {
     STACK.get()
 }
 
-fn process() -> u64 {
-    &raw const PROCESS as u64
-}
-
 /// The variable that says where the one process is.
 pub(crate) fn system_process() -> usize {
     static VARIABLE: AtomicU64 = AtomicU64::new(0);
-    VARIABLE.store(process(), Ordering::Release);
+    VARIABLE.store(current_process() as u64, Ordering::Release);
     &raw const VARIABLE as usize
 }
 
 impl Environment {
     fn new() -> Self {
         let mut control = Box::new(Page([0; REGION / 8]));
-        let mut thread = Box::new(Page([0; REGION / 8]));
         let bounds = stack_bounds();
         STACK.set(bounds);
         let (low, high) = bounds;
+        let thread = thread::begin(bounds);
         let start = &raw const *control as u64;
-        let current = &raw const *thread as u64;
-        // KTHREAD: a stack, no user-mode caller, and ApcState.Process.
-        thread.put(0x28, high as u64);
-        thread.put(0x30, low as u64);
-        thread.put(0xB8, process());
+        let current = thread.address() as u64;
         // KPCR: NtTib, Self, CurrentPrcb, Irql; then KPRCB from 0x180 on. Thread numbers do for
         // processor numbers, which drivers take for indices: one processor is the only safe one.
         control.put(0x08, high as u64);
@@ -121,9 +113,6 @@ impl Environment {
         control.put(0x180, 0x1F80);
         control.put(0x188, current);
         control.put(0x198, current);
-        // ETHREAD.Cid: the process that everybody calls System, and a number for the thread.
-        thread.put(0x478, 4);
-        thread.put(0x480, 4 * NEXT.fetch_add(1, Ordering::Relaxed) + 4);
         set_gs(start);
         let mut signals = vec![0; SIGNAL_STACK];
         let stack = libc::stack_t {
@@ -149,6 +138,7 @@ impl Environment {
 
 impl Drop for Environment {
     fn drop(&mut self) {
+        self.thread.end(STATUS_SUCCESS);
         STACK.set((0, 0));
         set_gs(0);
         // SAFETY: what was there before this environment was made is still there: whoever made it

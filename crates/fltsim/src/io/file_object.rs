@@ -408,6 +408,14 @@ impl KernelObject for FileObject {
         "file handle"
     }
 
+    fn object_type(&self) -> &'static str {
+        "IoFileObjectType"
+    }
+
+    fn path(&self) -> Option<String> {
+        Some(format!("{}{}", self.volume.name, self.path))
+    }
+
     fn owner(&self) -> &Weak<Inner> {
         &self.machine
     }

@@ -20,6 +20,22 @@ pub(crate) trait KernelObject: Any + Send + Sync {
     /// What a report calls a handle of it.
     fn handle_name(&self) -> &'static str;
 
+    /// The variable that the kernel exports its type in, e.g. `IoFileObjectType`; nothing if there
+    /// is none.
+    fn object_type(&self) -> &'static str {
+        ""
+    }
+
+    /// Its full name, if it has one.
+    fn path(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether it begins with a dispatcher header, so that threads can wait for it.
+    fn is_waitable(&self) -> bool {
+        false
+    }
+
     /// The machine that it belongs to.
     fn owner(&self) -> &Weak<Inner>;
 
@@ -101,6 +117,11 @@ impl Handles {
         let entries = self.0.lock();
         let entry = entries.get(&(handle as usize))?;
         Some((Arc::clone(&entry.object), entry.grant.access))
+    }
+
+    /// Whether a handle is the kernel's own.
+    pub(crate) fn is_kernel(handle: HANDLE) -> bool {
+        handle as usize >> 31 == 0x1_FFFF_FFFF
     }
 
     /// What a handle stands for, if that is of a type.

@@ -7,11 +7,15 @@ pub(crate) mod avl;
 pub(crate) mod bitmap;
 pub(crate) mod calendar;
 pub(crate) mod debug_print;
+pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod handle;
 pub(crate) mod lock;
 pub(crate) mod mdl;
 pub(crate) mod memory;
+pub(crate) mod namespace;
+pub(crate) mod notify;
+pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scope;
@@ -23,4 +27,6 @@ pub(crate) mod string;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
 pub(crate) mod word;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod thread;
 pub(crate) mod work_queue;

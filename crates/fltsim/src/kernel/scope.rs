@@ -33,6 +33,7 @@ pub(crate) enum Callback {
     Notification,
     SectionConflict,
     WorkItem,
+    SystemThread,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }
@@ -87,6 +88,11 @@ impl Drop for Scope {
 /// The machine that this thread runs, if any.
 pub(crate) fn machine() -> Option<Arc<Inner>> {
     FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.machine.upgrade()))
+}
+
+/// How many callbacks this thread is in, one within the other.
+pub(crate) fn depth() -> usize {
+    FRAMES.with_borrow(Vec::len)
 }
 
 /// The callback that this thread is in, the innermost one.

@@ -36,6 +36,10 @@ impl KernelObject for Section {
         HANDLE_NAME
     }
 
+    fn object_type(&self) -> &'static str {
+        "MmSectionObjectType"
+    }
+
     fn owner(&self) -> &Weak<Inner> {
         &self.machine
     }

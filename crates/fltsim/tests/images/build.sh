@@ -32,7 +32,10 @@ for driver in probe minifilter rtl os; do
         -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
         -c "$driver.c" -o "$work/$driver.obj"
+    # Some functions of the kernel are only for images whose signature is checked.
+    integrity=
+    if [[ $driver == os ]]; then integrity=/integritycheck; fi
     # /Brepro: the same sources give the same bytes.
-    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib \
+    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib $integrity \
         "/out:$driver.sys" "$work/$driver.obj" "${libraries[@]}"
 done

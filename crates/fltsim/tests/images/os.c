@@ -163,3 +163,287 @@ EXPORT ULONG64 mdl_misused(void)
     IoFreeMdl(mdl);
     return 0;
 }
+
+/* Events, handles and names */
+
+static const LONGLONG at_once = 0;
+
+EXPORT ULONG64 events(void)
+{
+    UNICODE_STRING name = STRING(L"\\BaseNamedObjects\\Shared"), lower = STRING(L"\\basenamedobjects\\SHARED");
+    UNICODE_STRING nowhere = STRING(L"\\NoSuchDirectory\\Shared");
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(&name, OBJ_KERNEL_HANDLE);
+    OBJECT_ATTRIBUTES other = ATTRIBUTES(&lower, OBJ_OPENIF), bad = ATTRIBUTES(&nowhere, 0);
+    HANDLE one, two, three;
+    LONG before = 7;
+    CHECK(ZwCreateEvent(&one, EVENT_ALL_ACCESS, &attributes, 1, 0) == STATUS_SUCCESS);
+    CHECK((LONGLONG)one < 0);
+    CHECK(ZwCreateEvent(&two, EVENT_ALL_ACCESS, &attributes, 1, 0) == STATUS_OBJECT_NAME_COLLISION);
+    CHECK(ZwCreateEvent(&two, EVENT_ALL_ACCESS, &other, 1, 1) == STATUS_OBJECT_NAME_EXISTS);
+    CHECK((LONGLONG)two > 0);
+    CHECK(ZwOpenEvent(&three, EVENT_MODIFY_STATE, &other) == STATUS_SUCCESS);
+    CHECK(ZwOpenEvent(&three + 1, 0, &bad) == STATUS_OBJECT_PATH_NOT_FOUND);
+    CHECK(ZwWaitForSingleObject(one, 0, &at_once) == STATUS_TIMEOUT);
+    CHECK(ZwSetEvent(three, &before) == STATUS_SUCCESS && before == 0);
+    /* A synchronisation event lets one go. */
+    CHECK(ZwWaitForSingleObject(two, 0, &at_once) == STATUS_SUCCESS);
+    CHECK(ZwResetEvent(two, &before) == STATUS_SUCCESS && before == 0);
+    CHECK(ZwClose(one) == STATUS_SUCCESS && ZwClose(two) == STATUS_SUCCESS);
+    CHECK(ZwOpenEvent(&one, 0, &attributes) == STATUS_SUCCESS && ZwClose(one) == STATUS_SUCCESS);
+    CHECK(ZwClose(three) == STATUS_SUCCESS && ZwClose(three) == STATUS_INVALID_HANDLE);
+    CHECK(ZwOpenEvent(&one, 0, &attributes) == STATUS_OBJECT_NAME_NOT_FOUND);
+    CHECK(ZwSetEvent(one, 0) == STATUS_INVALID_HANDLE);
+    CHECK(ZwCreateEvent(&one, 0, 0, 2, 0) == STATUS_INVALID_PARAMETER);
+    CHECK(ZwSetEvent(NtCurrentThread(), 0) == STATUS_OBJECT_TYPE_MISMATCH);
+    return 0;
+}
+
+EXPORT ULONG64 shared_events(void)
+{
+    UNICODE_STRING name = STRING(L"\\KernelObjects\\Notify");
+    HANDLE one = 0, two = 0;
+    PVOID event = IoCreateNotificationEvent(&name, &one);
+    CHECK(event != 0 && IoCreateNotificationEvent(&name, &two) == event && one != two);
+    /* Such an event begins signalled. */
+    CHECK(KeWaitForSingleObject(event, 0, KernelMode, 0, &at_once) == STATUS_SUCCESS);
+    CHECK(ZwClose(one) == STATUS_SUCCESS && ZwClose(two) == STATUS_SUCCESS);
+    return 0;
+}
+
+EXPORT ULONG64 references(void)
+{
+    UNICODE_STRING name = STRING(L"\\BaseNamedObjects\\Named");
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(&name, OBJ_KERNEL_HANDLE);
+    OBJECT_HANDLE_INFORMATION information;
+    struct {
+        OBJECT_NAME_INFORMATION Header;
+        WCHAR Text[32];
+    } text;
+    HANDLE kernel, user;
+    PVOID object = (PVOID)1;
+    ULONG needed = 0;
+    CHECK(ZwCreateEvent(&kernel, EVENT_ALL_ACCESS, &attributes, 0, 0) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(kernel, 0, *PsThreadType, KernelMode, &object, 0) ==
+          STATUS_OBJECT_TYPE_MISMATCH);
+    CHECK(object == 0);
+    CHECK(ObReferenceObjectByHandle(kernel, 0, 0, UserMode, &object, 0) == STATUS_INVALID_HANDLE);
+    CHECK(ObReferenceObjectByHandle(kernel, 0, *ExEventObjectType, KernelMode, &object, &information) ==
+          STATUS_SUCCESS);
+    CHECK(information.HandleAttributes == OBJ_KERNEL_HANDLE);
+    CHECK(information.GrantedAccess == EVENT_ALL_ACCESS);
+    CHECK(ObGetObjectType(object) == *ExEventObjectType);
+    CHECK(ObQueryNameString(object, 0, 0, &needed) == STATUS_INFO_LENGTH_MISMATCH);
+    CHECK(needed == 16 + sizeof L"\\BaseNamedObjects\\Named");
+    CHECK(ObQueryNameString(object, &text.Header, sizeof text, &needed) == STATUS_SUCCESS);
+    CHECK(text.Header.Name.Length == name.Length && text.Header.Name.Buffer == text.Text);
+    CHECK(text.Text[1] == 'B' && text.Text[name.Length / 2] == 0);
+    CHECK(ObReferenceObjectByPointer(object, 0, *PsProcessType, KernelMode) ==
+          STATUS_OBJECT_TYPE_MISMATCH);
+    CHECK(ObReferenceObjectByPointer(object, 0, *ExEventObjectType, KernelMode) == STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    CHECK(ObOpenObjectByPointer(object, 0, 0, SYNCHRONIZE, *ExEventObjectType, KernelMode, &user) ==
+          STATUS_SUCCESS);
+    CHECK(ZwClose(kernel) == STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    CHECK(ObReferenceObjectByHandle(user, EVENT_MODIFY_STATE, 0, UserMode, &object, 0) ==
+          STATUS_ACCESS_DENIED);
+    CHECK(ObReferenceObjectByHandle(user, SYNCHRONIZE, 0, UserMode, &object, 0) == STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    CHECK(ZwDuplicateObject(NtCurrentProcess(), user, NtCurrentProcess(), &kernel, 0, OBJ_KERNEL_HANDLE,
+                            DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE) == STATUS_SUCCESS);
+    CHECK(ZwClose(user) == STATUS_INVALID_HANDLE && ZwClose(kernel) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(NtCurrentProcess(), 0, *PsProcessType, KernelMode, &object, 0) ==
+          STATUS_SUCCESS);
+    CHECK(object == PsGetCurrentProcess() && object == *PsInitialSystemProcess);
+    ObfDereferenceObject(object);
+    return 0;
+}
+
+/* Leaves a handle open, a reference on its event and one on the process; dereferences once too
+ * often; uses an event that is gone. */
+EXPORT ULONG64 references_left(void)
+{
+    HANDLE handle;
+    PVOID object;
+    CHECK(ZwCreateEvent(&handle, EVENT_ALL_ACCESS, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(handle, 0, 0, KernelMode, &object, 0) == STATUS_SUCCESS);
+    ObfReferenceObject(PsGetCurrentProcess());
+    CHECK(ZwCreateEvent(&handle, EVENT_ALL_ACCESS, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(handle, 0, 0, KernelMode, &object, 0) == STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    ObfDereferenceObject(object);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    ObfReferenceObject(object);
+    ZwCreateEvent(&handle, EVENT_ALL_ACCESS, 0, 0, 0);
+    return 0;
+}
+
+/* Threads */
+
+typedef struct {
+    HANDLE Started, Go;
+    HANDLE Id;
+    PVOID Thread;
+    UCHAR Irql;
+    NTSTATUS Raised;
+    ULONG64 Sum;
+} WORK;
+
+NOINLINE static ULONG64 end_deep_down(ULONG64 depth, ULONG64 a, ULONG64 b, ULONG64 c)
+{
+    if (depth == 0) {
+        PsTerminateSystemThread(0x1234);
+        return 0;
+    }
+    return end_deep_down(depth - 1, b, c, a) + a;
+}
+
+static void thread_routine(PVOID context)
+{
+    WORK *work = context;
+    work->Id = PsGetCurrentThreadId();
+    work->Thread = PsGetCurrentThread();
+    work->Irql = KeGetCurrentIrql();
+    __try {
+        ExRaiseStatus((NTSTATUS)0xC0000123);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        work->Raised = (NTSTATUS)GetExceptionCode();
+    }
+    ZwSetEvent(work->Started, 0);
+    ZwWaitForSingleObject(work->Go, 0, 0);
+    work->Sum = 1;
+    __try {
+        work->Sum = end_deep_down(10, 1, 2, 3);
+    } __finally {
+        work->Sum += 100;
+    }
+}
+
+static void short_routine(PVOID context) { *(ULONG64 *)context += 1; }
+
+EXPORT ULONG64 threads(void)
+{
+    WORK work = {0, 0, 0, 0, 9, 0, 0};
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(0, OBJ_KERNEL_HANDLE);
+    HANDLE handle;
+    CLIENT_ID client;
+    PVOID thread, found;
+    ULONG64 count = 0, index;
+    CHECK(ZwCreateEvent(&work.Started, EVENT_ALL_ACCESS, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(ZwCreateEvent(&work.Go, EVENT_ALL_ACCESS, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(PsCreateSystemThread(&handle, 0x1FFFFF, &attributes, 0, &client, thread_routine, &work) ==
+          STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(handle, 0, *PsThreadType, KernelMode, &thread, 0) == STATUS_SUCCESS);
+    CHECK(ZwWaitForSingleObject(work.Started, 0, 0) == STATUS_SUCCESS);
+    CHECK(work.Thread == thread && work.Id == client.UniqueThread && work.Irql == 0);
+    CHECK(work.Raised == (NTSTATUS)0xC0000123 && client.UniqueProcess == (HANDLE)4);
+    CHECK(PsGetThreadId(thread) == work.Id && IoThreadToProcess(thread) == PsGetCurrentProcess());
+    CHECK(PsLookupThreadByThreadId(work.Id, &found) == STATUS_SUCCESS && found == thread);
+    ObfDereferenceObject(found);
+    CHECK(KeWaitForSingleObject(thread, 0, KernelMode, 0, &at_once) == STATUS_TIMEOUT);
+    CHECK(ZwWaitForSingleObject(handle, 0, &at_once) == STATUS_TIMEOUT);
+    CHECK(KeSetPriorityThread(thread, 16) == 8 && KeQueryPriorityThread(thread) == 16);
+    CHECK(ZwSetEvent(work.Go, 0) == STATUS_SUCCESS);
+    CHECK(KeWaitForSingleObject(thread, 0, KernelMode, 0, 0) == STATUS_SUCCESS);
+    CHECK(work.Sum == 1);
+    CHECK(ZwWaitForSingleObject(handle, 0, &at_once) == STATUS_SUCCESS);
+    CHECK(PsLookupThreadByThreadId(work.Id, &found) == STATUS_INVALID_CID && found == 0);
+    ObfDereferenceObject(thread);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    CHECK(ZwClose(work.Started) == STATUS_SUCCESS && ZwClose(work.Go) == STATUS_SUCCESS);
+    /* A routine may also return. */
+    for (index = 0; index < 50; index++) {
+        CHECK(PsCreateSystemThread(&handle, 0, 0, 0, 0, short_routine, &count) == STATUS_SUCCESS);
+        CHECK(ZwWaitForSingleObject(handle, 0, 0) == STATUS_SUCCESS && count == index + 1);
+        CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    }
+    return 0;
+}
+
+EXPORT ULONG64 processes(void)
+{
+    PVOID process, thread = PsGetCurrentThread();
+    UNICODE_STRING *name;
+    KAPC_STATE state;
+    ULONG64 low, high, count = 0;
+    CHECK(PsLookupProcessByProcessId((HANDLE)4, &process) == STATUS_SUCCESS);
+    CHECK(process == PsGetCurrentProcess());
+    CHECK(PsGetProcessImageFileName(process)[0] == 'S');
+    CHECK(SeLocateProcessImageName(process, &name) == STATUS_SUCCESS && name->Length == 0);
+    ExFreePool(name);
+    KeStackAttachProcess(process, &state);
+    KeUnstackDetachProcess(&state);
+    ObfDereferenceObject(process);
+    CHECK(PsLookupProcessByProcessId((HANDLE)8, &process) == STATUS_INVALID_CID);
+    ObfReferenceObject(thread);
+    ObfDereferenceObject(thread);
+    IoGetStackLimits(&low, &high);
+    CHECK(low < (ULONG64)&low && (ULONG64)&low < high);
+    CHECK(IoGetRemainingStackSize() < (ULONG64)&low - low);
+    CHECK(KeExpandKernelStackAndCallout(short_routine, &count, 0x6000) == STATUS_SUCCESS && count == 1);
+    CHECK(KeExpandKernelStackAndCallout(short_routine, &count, 0x20000) == (NTSTATUS)0xC00000F1);
+    return 0;
+}
+
+static volatile LONG stop_thread;
+
+static void endless_routine(PVOID context)
+{
+    LONGLONG soon = -10000;
+    while (!stop_thread)
+        KeDelayExecutionThread(KernelMode, 0, &soon);
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+EXPORT ULONG64 thread_left(void)
+{
+    HANDLE handle;
+    CHECK(PsCreateSystemThread(&handle, 0, 0, 0, 0, endless_routine, 0) == STATUS_SUCCESS);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    CHECK(PsTerminateSystemThread(STATUS_SUCCESS) == STATUS_INVALID_PARAMETER);
+    return 0;
+}
+
+EXPORT ULONG64 thread_stopped(void)
+{
+    stop_thread = 1;
+    return 0;
+}
+
+/* Callbacks */
+
+static void routine(void) {}
+
+EXPORT ULONG64 notify_routines(void)
+{
+    OB_OPERATION_REGISTRATION operation = {(PVOID *)PsProcessType, 3, (PVOID)routine, 0};
+    OB_CALLBACK_REGISTRATION registration = {0x100, 1, STRING(L"321000"), 0, &operation};
+    PVOID handle;
+    CHECK(PsSetCreateProcessNotifyRoutine((PVOID)routine, 1) == STATUS_PROCEDURE_NOT_FOUND);
+    CHECK(PsSetCreateProcessNotifyRoutine((PVOID)routine, 0) == STATUS_SUCCESS);
+    CHECK(PsSetCreateProcessNotifyRoutine((PVOID)routine, 0) == STATUS_INVALID_PARAMETER);
+    CHECK(PsSetCreateProcessNotifyRoutine((PVOID)routine, 1) == STATUS_SUCCESS);
+    CHECK(PsSetCreateProcessNotifyRoutineEx((PVOID)routine, 0) == STATUS_SUCCESS);
+    CHECK(PsSetCreateProcessNotifyRoutineEx((PVOID)routine, 1) == STATUS_SUCCESS);
+    CHECK(PsSetCreateThreadNotifyRoutine((PVOID)routine) == STATUS_SUCCESS);
+    CHECK(PsRemoveCreateThreadNotifyRoutine((PVOID)routine) == STATUS_SUCCESS);
+    CHECK(ObRegisterCallbacks(&registration, &handle) == STATUS_SUCCESS);
+    CHECK(ObRegisterCallbacks(&registration, &handle + 1) == STATUS_FLT_INSTANCE_ALTITUDE_COLLISION);
+    ObUnRegisterCallbacks(handle);
+    registration.Version = 0x200;
+    CHECK(ObRegisterCallbacks(&registration, &handle) == STATUS_INVALID_PARAMETER);
+    registration.Version = 0x100;
+    operation.ObjectType = (PVOID *)ExEventObjectType;
+    CHECK(ObRegisterCallbacks(&registration, &handle) == STATUS_INVALID_PARAMETER);
+    return 0;
+}
+
+EXPORT ULONG64 notify_left(void)
+{
+    OB_OPERATION_REGISTRATION operation = {(PVOID *)PsThreadType, 1, (PVOID)routine, 0};
+    OB_CALLBACK_REGISTRATION registration = {0x100, 1, STRING(L"321000"), 0, &operation};
+    PVOID handle;
+    CHECK(PsSetCreateThreadNotifyRoutine((PVOID)routine) == STATUS_SUCCESS);
+    CHECK(ObRegisterCallbacks(&registration, &handle) == STATUS_SUCCESS);
+    return 0;
+}

@@ -71,3 +71,128 @@ static inline void MmInitializeMdl(MDL *mdl, PVOID base, SIZE_T length)
     mdl->ByteOffset = (ULONG)(address & (PAGE_SIZE - 1));
     mdl->ByteCount = (ULONG)length;
 }
+
+/* Objects and handles */
+typedef struct {
+    ULONG Length;
+    HANDLE RootDirectory;
+    UNICODE_STRING *ObjectName;
+    ULONG Attributes;
+    PVOID SecurityDescriptor;
+    PVOID SecurityQualityOfService;
+} OBJECT_ATTRIBUTES;
+
+typedef struct {
+    UNICODE_STRING Name;
+} OBJECT_NAME_INFORMATION;
+
+typedef struct {
+    ULONG HandleAttributes;
+    ULONG GrantedAccess;
+} OBJECT_HANDLE_INFORMATION;
+
+#define OBJ_CASE_INSENSITIVE 0x40
+#define OBJ_OPENIF 0x80
+#define OBJ_KERNEL_HANDLE 0x200
+#define EVENT_ALL_ACCESS 0x1F0003
+#define EVENT_MODIFY_STATE 2
+#define SYNCHRONIZE 0x100000
+#define NtCurrentProcess() ((HANDLE)(LONGLONG)-1)
+#define NtCurrentThread() ((HANDLE)(LONGLONG)-2)
+#define DUPLICATE_CLOSE_SOURCE 1
+#define DUPLICATE_SAME_ACCESS 2
+#define STATUS_TIMEOUT 0x102
+#define STATUS_OBJECT_NAME_EXISTS 0x40000000
+#define STATUS_INFO_LENGTH_MISMATCH ((NTSTATUS)0xC0000004)
+#define STATUS_INVALID_HANDLE ((NTSTATUS)0xC0000008)
+#define STATUS_INVALID_CID ((NTSTATUS)0xC000000B)
+#define STATUS_INVALID_PARAMETER ((NTSTATUS)0xC000000D)
+#define STATUS_ACCESS_DENIED ((NTSTATUS)0xC0000022)
+#define STATUS_OBJECT_TYPE_MISMATCH ((NTSTATUS)0xC0000024)
+#define STATUS_OBJECT_NAME_NOT_FOUND ((NTSTATUS)0xC0000034)
+#define STATUS_OBJECT_NAME_COLLISION ((NTSTATUS)0xC0000035)
+#define STATUS_OBJECT_PATH_NOT_FOUND ((NTSTATUS)0xC000003A)
+#define STATUS_PROCEDURE_NOT_FOUND ((NTSTATUS)0xC000007A)
+#define STATUS_FLT_INSTANCE_ALTITUDE_COLLISION ((NTSTATUS)0xC01C0011)
+
+extern PVOID *ExEventObjectType, *PsThreadType, *PsProcessType, *PsInitialSystemProcess;
+
+#define STRING(text) {sizeof(text) - 2, sizeof(text), (WCHAR *)text}
+#define ATTRIBUTES(name, flags) {sizeof(OBJECT_ATTRIBUTES), 0, name, flags, 0, 0}
+
+IMPORT NTSTATUS ZwClose(HANDLE handle);
+IMPORT NTSTATUS ObReferenceObjectByHandle(HANDLE handle, ULONG access, PVOID type, KPROCESSOR_MODE mode,
+                                          PVOID *object, OBJECT_HANDLE_INFORMATION *information);
+IMPORT NTSTATUS ObReferenceObjectByPointer(PVOID object, ULONG access, PVOID type, KPROCESSOR_MODE mode);
+IMPORT NTSTATUS ObOpenObjectByPointer(PVOID object, ULONG attributes, PVOID state, ULONG access,
+                                      PVOID type, KPROCESSOR_MODE mode, HANDLE *handle);
+IMPORT NTSTATUS ObQueryNameString(PVOID object, OBJECT_NAME_INFORMATION *information, ULONG length,
+                                  ULONG *needed);
+IMPORT PVOID ObGetObjectType(PVOID object);
+IMPORT LONGLONG ObfReferenceObject(PVOID object);
+IMPORT LONGLONG ObfDereferenceObject(PVOID object);
+IMPORT NTSTATUS ZwDuplicateObject(HANDLE from, HANDLE handle, HANDLE to, HANDLE *target, ULONG access,
+                                  ULONG attributes, ULONG options);
+
+/* Events */
+IMPORT NTSTATUS ZwCreateEvent(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes, ULONG type,
+                              BOOLEAN state);
+IMPORT NTSTATUS ZwOpenEvent(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes);
+IMPORT NTSTATUS ZwSetEvent(HANDLE event, LONG *previous);
+IMPORT NTSTATUS ZwResetEvent(HANDLE event, LONG *previous);
+IMPORT NTSTATUS ZwWaitForSingleObject(HANDLE handle, BOOLEAN alertable, const LONGLONG *timeout);
+IMPORT PVOID IoCreateNotificationEvent(UNICODE_STRING *name, HANDLE *handle);
+IMPORT LONG KeSetEvent(PVOID event, LONG increment, BOOLEAN wait);
+IMPORT NTSTATUS KeWaitForSingleObject(PVOID object, ULONG reason, KPROCESSOR_MODE mode, BOOLEAN alertable,
+                                      const LONGLONG *timeout);
+IMPORT NTSTATUS KeDelayExecutionThread(KPROCESSOR_MODE mode, BOOLEAN alertable, const LONGLONG *interval);
+
+/* Threads and processes */
+typedef struct {
+    HANDLE UniqueProcess, UniqueThread;
+} CLIENT_ID;
+typedef struct {
+    ULONG64 Words[6];
+} KAPC_STATE;
+
+IMPORT NTSTATUS PsCreateSystemThread(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes,
+                                     HANDLE process, CLIENT_ID *client, void (*start)(PVOID),
+                                     PVOID context);
+IMPORT NTSTATUS PsTerminateSystemThread(NTSTATUS status);
+IMPORT NTSTATUS PsLookupThreadByThreadId(HANDLE id, PVOID *thread);
+IMPORT NTSTATUS PsLookupProcessByProcessId(HANDLE id, PVOID *process);
+IMPORT PVOID PsGetCurrentThread(void);
+IMPORT PVOID PsGetCurrentProcess(void);
+IMPORT HANDLE PsGetCurrentThreadId(void);
+IMPORT HANDLE PsGetThreadId(PVOID thread);
+IMPORT PVOID IoThreadToProcess(PVOID thread);
+IMPORT const char *PsGetProcessImageFileName(PVOID process);
+IMPORT NTSTATUS SeLocateProcessImageName(PVOID process, UNICODE_STRING **name);
+IMPORT LONG KeSetPriorityThread(PVOID thread, LONG priority);
+IMPORT LONG KeQueryPriorityThread(PVOID thread);
+IMPORT void KeStackAttachProcess(PVOID process, KAPC_STATE *state);
+IMPORT void KeUnstackDetachProcess(KAPC_STATE *state);
+IMPORT void IoGetStackLimits(ULONG64 *low, ULONG64 *high);
+IMPORT ULONG64 IoGetRemainingStackSize(void);
+IMPORT NTSTATUS KeExpandKernelStackAndCallout(void (*routine)(PVOID), PVOID parameter, SIZE_T size);
+
+/* Callbacks */
+typedef struct {
+    PVOID *ObjectType;
+    ULONG Operations;
+    PVOID PreOperation, PostOperation;
+} OB_OPERATION_REGISTRATION;
+typedef struct {
+    USHORT Version;
+    USHORT OperationRegistrationCount;
+    UNICODE_STRING Altitude;
+    PVOID RegistrationContext;
+    OB_OPERATION_REGISTRATION *OperationRegistration;
+} OB_CALLBACK_REGISTRATION;
+
+IMPORT NTSTATUS PsSetCreateProcessNotifyRoutine(PVOID routine, BOOLEAN remove);
+IMPORT NTSTATUS PsSetCreateProcessNotifyRoutineEx(PVOID routine, BOOLEAN remove);
+IMPORT NTSTATUS PsSetCreateThreadNotifyRoutine(PVOID routine);
+IMPORT NTSTATUS PsRemoveCreateThreadNotifyRoutine(PVOID routine);
+IMPORT NTSTATUS ObRegisterCallbacks(OB_CALLBACK_REGISTRATION *registration, PVOID *handle);
+IMPORT void ObUnRegisterCallbacks(PVOID handle);

@@ -1,0 +1,56 @@
+//! Reading the attributes by which drivers name what they create and open.
+
+use crate::kernel::handle::Grant;
+use crate::kernel::namespace::STATUS_OBJECT_PATH_SYNTAX_BAD;
+use crate::kernel::string;
+use fltmgr_sys::*;
+
+const KERNEL_HANDLE: ULONG = 0x200;
+const OPEN_IF: ULONG = 0x80;
+
+/// What `OBJECT_ATTRIBUTES` say.
+#[derive(Default)]
+pub(super) struct Attributes {
+    pub(super) path: Option<String>,
+    pub(super) open_if: bool,
+    kernel: bool,
+}
+
+impl Attributes {
+    /// Reads a structure that may be null. Names are full: there are no directory handles.
+    ///
+    /// # Safety
+    /// The pointer is null or that of such a structure.
+    pub(super) unsafe fn read(attributes: *const OBJECT_ATTRIBUTES) -> Result<Self, NTSTATUS> {
+        // SAFETY: by this function's contract.
+        let Some(attributes) = (unsafe { attributes.as_ref() }) else {
+            return Ok(Self::default());
+        };
+        if attributes.Length as usize != size_of::<OBJECT_ATTRIBUTES>() {
+            return Err(STATUS_INVALID_PARAMETER);
+        }
+        // SAFETY: the name is null or a string.
+        let path = unsafe { string::read(attributes.ObjectName) };
+        let path = path.filter(|path| !path.is_empty());
+        if !attributes.RootDirectory.is_null() && path.is_some() {
+            return Err(STATUS_INVALID_HANDLE);
+        }
+        if path.as_ref().is_some_and(|path| !path.starts_with('\\')) {
+            return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+        }
+        Ok(Self {
+            path,
+            open_if: attributes.Attributes & OPEN_IF != 0,
+            kernel: attributes.Attributes & KERNEL_HANDLE != 0,
+        })
+    }
+
+    /// A handle as they ask for it.
+    pub(super) fn grant(&self, access: ACCESS_MASK) -> Grant {
+        Grant {
+            access,
+            kernel: self.kernel,
+            filter: None,
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The Object Manager: handles, references and types.
+
+use super::data::type_address;
+use super::{bad_pointer, enter, exports, write};
+use crate::image;
+use crate::kernel::handle::{Grant, Handles, KernelObject};
+use crate::kernel::{scope, thread};
+use crate::machine::Inner;
+use crate::manager::{Object, find};
+use fltmgr_sys::*;
+use std::sync::Arc;
+
+/// The pseudo-handle of the running process.
+const CURRENT_PROCESS: isize = -1;
+/// The pseudo-handle of the running thread.
+const CURRENT_THREAD: isize = -2;
+const KERNEL_HANDLE: ULONG = 0x200;
+const DUPLICATE_CLOSE_SOURCE: ULONG = 1;
+const DUPLICATE_SAME_ACCESS: ULONG = 2;
+const USER_MODE: KPROCESSOR_MODE = 1;
+/// Everything that a handle can allow.
+const ALL_ACCESS: ACCESS_MASK = 0x001F_FFFF;
+
+/// `OBJECT_HANDLE_INFORMATION`.
+#[repr(C)]
+pub(crate) struct HandleInformation {
+    attributes: ULONG,
+    access: ACCESS_MASK,
+}
+
+/// `OBJECT_NAME_INFORMATION`; the characters follow.
+#[repr(C)]
+pub(crate) struct NameInformation {
+    name: UNICODE_STRING,
+}
+
+const _: () = assert!(size_of::<HandleInformation>() == 8);
+const _: () = assert!(size_of::<NameInformation>() == 16);
+
+/// What a handle stands for, the pseudo-handles included.
+pub(super) fn behind(
+    machine: &Inner,
+    handle: HANDLE,
+) -> Option<(Arc<dyn KernelObject>, ACCESS_MASK)> {
+    match handle as isize {
+        CURRENT_PROCESS => Some((Arc::clone(thread::system()) as _, ALL_ACCESS)),
+        CURRENT_THREAD => Some((image::current()? as _, ALL_ACCESS)),
+        _ => machine.handles.find(handle),
+    }
+}
+
+/// Whether an object is of the type that a caller wants, if it wants one.
+fn is_of_type(object: &dyn KernelObject, wanted: PVOID) -> bool {
+    wanted.is_null() || type_address(object.object_type()) == Some(wanted as usize)
+}
+
+/// # Safety
+/// The places may be written to, or are null.
+unsafe fn by_handle(
+    call: &'static str,
+    handle: HANDLE,
+    wanted: ACCESS_MASK,
+    kind: PVOID,
+    mode: KPROCESSOR_MODE,
+    place: *mut PVOID,
+    information: *mut HandleInformation,
+) -> NTSTATUS {
+    // SAFETY: by this function's contract.
+    unsafe { write(place, std::ptr::null_mut()) };
+    let Some(machine) = scope::machine() else {
+        return STATUS_INVALID_HANDLE;
+    };
+    enter(&machine, call);
+    let Some((object, granted)) = behind(&machine, handle) else {
+        return STATUS_INVALID_HANDLE;
+    };
+    if mode == USER_MODE && Handles::is_kernel(handle) {
+        return STATUS_INVALID_HANDLE;
+    }
+    if !is_of_type(&*object, kind) {
+        return STATUS_OBJECT_TYPE_MISMATCH;
+    }
+    if mode == USER_MODE && wanted & !granted != 0 {
+        return STATUS_ACCESS_DENIED;
+    }
+    if !object.reference(call) {
+        return STATUS_INVALID_HANDLE;
+    }
+    let attributes = if Handles::is_kernel(handle) {
+        KERNEL_HANDLE
+    } else {
+        0
+    };
+    let found = HandleInformation {
+        attributes,
+        access: granted,
+    };
+    // SAFETY: by this function's contract.
+    unsafe { write(information, found) };
+    // SAFETY: as above.
+    unsafe { write(place, object.address() as PVOID) };
+    STATUS_SUCCESS
+}
+
+/// The kernel object at an address, or a report.
+fn at(call: &'static str, object: PVOID) -> Option<(Arc<Inner>, Arc<dyn KernelObject>)> {
+    let found = find(object as usize);
+    let machine = found
+        .as_ref()
+        .and_then(Object::machine)
+        .or_else(scope::machine)?;
+    enter(&machine, call);
+    let found = found.and_then(Object::kernel);
+    if found.is_none() {
+        bad_pointer(call, "Object", object as usize, "kernel object");
+    }
+    Some((machine, found?))
+}
+
+fn by_pointer(call: &'static str, object: PVOID, kind: PVOID) -> NTSTATUS {
+    let Some((_, found)) = at(call, object) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    if !is_of_type(&*found, kind) {
+        return STATUS_OBJECT_TYPE_MISMATCH;
+    }
+    if found.reference(call) {
+        STATUS_SUCCESS
+    } else {
+        bad_pointer(call, "Object", object as usize, "referenced kernel object");
+        STATUS_INVALID_PARAMETER
+    }
+}
+
+/// # Safety
+/// The place may be written to, or is null.
+unsafe fn open_by_pointer(
+    call: &'static str,
+    object: PVOID,
+    attributes: ULONG,
+    wanted: ACCESS_MASK,
+    kind: PVOID,
+    place: *mut HANDLE,
+) -> NTSTATUS {
+    // SAFETY: by this function's contract.
+    unsafe { write(place, std::ptr::null_mut()) };
+    let Some((machine, found)) = at(call, object) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    if !is_of_type(&*found, kind) {
+        return STATUS_OBJECT_TYPE_MISMATCH;
+    }
+    let grant = Grant {
+        access: wanted,
+        kernel: attributes & KERNEL_HANDLE != 0,
+        filter: None,
+    };
+    let handle = machine.handles.open(&machine, found, grant, call);
+    // SAFETY: as above.
+    unsafe { write(place, handle) };
+    STATUS_SUCCESS
+}
+
+fn reference(call: &'static str, object: PVOID) -> isize {
+    let referenced = at(call, object).is_some_and(|(_, found)| found.reference(call));
+    isize::from(referenced)
+}
+
+fn dereference(call: &'static str, object: PVOID) -> isize {
+    if let Some((machine, found)) = at(call, object)
+        && !found.dereference(&machine)
+    {
+        bad_pointer(call, "Object", object as usize, "referenced kernel object");
+    }
+    0
+}
+
+fn close(call: &'static str, handle: HANDLE, mode: KPROCESSOR_MODE) -> NTSTATUS {
+    let Some(machine) = scope::machine() else {
+        return STATUS_INVALID_HANDLE;
+    };
+    enter(&machine, call);
+    let hidden = mode == USER_MODE && Handles::is_kernel(handle);
+    if !hidden && machine.handles.close(&machine, handle) {
+        STATUS_SUCCESS
+    } else {
+        STATUS_INVALID_HANDLE
+    }
+}
+
+/// The full name of an object or of the device of a volume.
+fn name_of(machine: &Inner, object: PVOID) -> Option<String> {
+    let volumes = machine.volumes.read();
+    let mut volumes = volumes.iter();
+    if let Some(volume) = volumes.find(|volume| volume.device().cast() == object) {
+        return Some(volume.name.clone());
+    }
+    let object = find(object as usize)?.kernel()?;
+    Some(object.path().unwrap_or_default())
+}
+
+exports! {
+    /// The object of a handle, referenced.
+    unsafe fn ObReferenceObjectByHandle(
+        handle: HANDLE,
+        wanted: ACCESS_MASK,
+        kind: PVOID,
+        mode: KPROCESSOR_MODE,
+        object: *mut PVOID,
+        information: *mut HandleInformation,
+    ) -> NTSTATUS {
+        const CALL: &str = "ObReferenceObjectByHandle";
+        // SAFETY: the caller passes places, or null.
+        unsafe { by_handle(CALL, handle, wanted, kind, mode, object, information) }
+    }
+
+    /// As `ObReferenceObjectByHandle`; the tag is for debuggers.
+    unsafe fn ObReferenceObjectByHandleWithTag(
+        handle: HANDLE,
+        wanted: ACCESS_MASK,
+        kind: PVOID,
+        mode: KPROCESSOR_MODE,
+        _tag: ULONG,
+        object: *mut PVOID,
+        information: *mut HandleInformation,
+    ) -> NTSTATUS {
+        const CALL: &str = "ObReferenceObjectByHandleWithTag";
+        // SAFETY: the caller passes places, or null.
+        unsafe { by_handle(CALL, handle, wanted, kind, mode, object, information) }
+    }
+
+    /// References an object if it is of a type.
+    unsafe fn ObReferenceObjectByPointer(
+        object: PVOID,
+        _wanted: ACCESS_MASK,
+        kind: PVOID,
+        _mode: KPROCESSOR_MODE,
+    ) -> NTSTATUS {
+        by_pointer("ObReferenceObjectByPointer", object, kind)
+    }
+
+    /// As `ObReferenceObjectByPointer`, with a tag.
+    unsafe fn ObReferenceObjectByPointerWithTag(
+        object: PVOID,
+        _wanted: ACCESS_MASK,
+        kind: PVOID,
+        _mode: KPROCESSOR_MODE,
+        _tag: ULONG,
+    ) -> NTSTATUS {
+        by_pointer("ObReferenceObjectByPointerWithTag", object, kind)
+    }
+
+    /// Opens a handle for an object.
+    unsafe fn ObOpenObjectByPointer(
+        object: PVOID,
+        attributes: ULONG,
+        _state: PVOID,
+        wanted: ACCESS_MASK,
+        kind: PVOID,
+        _mode: KPROCESSOR_MODE,
+        handle: *mut HANDLE,
+    ) -> NTSTATUS {
+        const CALL: &str = "ObOpenObjectByPointer";
+        // SAFETY: the caller passes a place.
+        unsafe { open_by_pointer(CALL, object, attributes, wanted, kind, handle) }
+    }
+
+    /// As `ObOpenObjectByPointer`, with a tag.
+    unsafe fn ObOpenObjectByPointerWithTag(
+        object: PVOID,
+        attributes: ULONG,
+        _state: PVOID,
+        wanted: ACCESS_MASK,
+        kind: PVOID,
+        _mode: KPROCESSOR_MODE,
+        _tag: ULONG,
+        handle: *mut HANDLE,
+    ) -> NTSTATUS {
+        const CALL: &str = "ObOpenObjectByPointerWithTag";
+        // SAFETY: the caller passes a place.
+        unsafe { open_by_pointer(CALL, object, attributes, wanted, kind, handle) }
+    }
+
+    /// Adds a reference, with a tag.
+    unsafe fn ObfReferenceObjectWithTag(object: PVOID, _tag: ULONG) -> isize {
+        reference("ObfReferenceObjectWithTag", object)
+    }
+
+    /// Gives a reference back, with a tag.
+    unsafe fn ObfDereferenceObjectWithTag(object: PVOID, _tag: ULONG) -> isize {
+        dereference("ObfDereferenceObjectWithTag", object)
+    }
+
+    /// Gives a reference back; what the last one frees may be freed later.
+    unsafe fn ObDereferenceObjectDeferDelete(object: PVOID) {
+        dereference("ObDereferenceObjectDeferDelete", object);
+    }
+
+    /// As `ObDereferenceObjectDeferDelete`, with a tag.
+    unsafe fn ObDereferenceObjectDeferDeleteWithTag(object: PVOID, _tag: ULONG) {
+        dereference("ObDereferenceObjectDeferDeleteWithTag", object);
+    }
+
+    /// The type of an object.
+    unsafe fn ObGetObjectType(object: PVOID) -> PVOID {
+        let found = at("ObGetObjectType", object);
+        let address = found.and_then(|(_, found)| type_address(found.object_type()));
+        address.unwrap_or(0) as PVOID
+    }
+
+    /// The name of an object.
+    unsafe fn ObQueryNameString(
+        object: PVOID,
+        information: *mut NameInformation,
+        length: ULONG,
+        needed: *mut ULONG,
+    ) -> NTSTATUS {
+        const CALL: &str = "ObQueryNameString";
+        let found = find(object as usize);
+        let machine = found.as_ref().and_then(Object::machine).or_else(scope::machine);
+        let Some(machine) = machine else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        let Some(name) = name_of(&machine, object) else {
+            bad_pointer(CALL, "Object", object as usize, "kernel object");
+            return STATUS_INVALID_PARAMETER;
+        };
+        let units: Vec<u16> = name.encode_utf16().collect();
+        let terminated = if units.is_empty() { 0 } else { units.len() + 1 };
+        let bytes = size_of::<NameInformation>() + 2 * terminated;
+        // SAFETY: the caller passes a place.
+        unsafe { write(needed, ULONG::try_from(bytes).unwrap_or(ULONG::MAX)) };
+        if information.is_null() || (length as usize) < bytes {
+            return STATUS_INFO_LENGTH_MISMATCH;
+        }
+        let text = information.wrapping_add(1).cast::<u16>();
+        let empty = units.is_empty();
+        let header = UNICODE_STRING {
+            Length: u16::try_from(units.len() * 2).unwrap_or(u16::MAX - 1),
+            MaximumLength: u16::try_from(terminated * 2).unwrap_or(u16::MAX),
+            Buffer: if empty { std::ptr::null_mut() } else { text },
+        };
+        // SAFETY: the buffer is long enough for the header, as was checked.
+        unsafe { information.write(NameInformation { name: header }) };
+        if !empty {
+            for (index, unit) in units.iter().chain(&[0]).enumerate() {
+                // SAFETY: and for these characters behind it.
+                unsafe { text.wrapping_add(index).write(*unit) };
+            }
+        }
+        STATUS_SUCCESS
+    }
+
+    /// Closes a handle for a mode.
+    unsafe fn ObCloseHandle(handle: HANDLE, mode: KPROCESSOR_MODE) -> NTSTATUS {
+        close("ObCloseHandle", handle, mode)
+    }
+
+    /// Closes a handle.
+    unsafe fn NtClose(handle: HANDLE) -> NTSTATUS {
+        close("NtClose", handle, 0)
+    }
+
+    /// Opens another handle for what a handle stands for. Both processes are the one there is.
+    unsafe fn ZwDuplicateObject(
+        source_process: HANDLE,
+        source: HANDLE,
+        target_process: HANDLE,
+        target: *mut HANDLE,
+        wanted: ACCESS_MASK,
+        attributes: ULONG,
+        options: ULONG,
+    ) -> NTSTATUS {
+        const CALL: &str = "ZwDuplicateObject";
+        let Some(machine) = scope::machine() else {
+            return STATUS_INVALID_HANDLE;
+        };
+        enter(&machine, CALL);
+        let is_process = |handle| {
+            let found = behind(&machine, handle);
+            found.is_some_and(|(object, _)| object.object_type() == "PsProcessType")
+        };
+        let closes_only = target_process.is_null() && options & DUPLICATE_CLOSE_SOURCE != 0;
+        if !is_process(source_process) || !(closes_only || is_process(target_process)) {
+            return STATUS_INVALID_HANDLE;
+        }
+        let Some((object, granted)) = behind(&machine, source) else {
+            return STATUS_INVALID_HANDLE;
+        };
+        if !closes_only {
+            let same = options & DUPLICATE_SAME_ACCESS != 0;
+            let grant = Grant {
+                access: if same { granted } else { wanted },
+                kernel: attributes & KERNEL_HANDLE != 0,
+                filter: None,
+            };
+            let handle = machine.handles.open(&machine, object, grant, CALL);
+            // SAFETY: the caller passes a place.
+            unsafe { write(target, handle) };
+        }
+        if options & DUPLICATE_CLOSE_SOURCE != 0 {
+            machine.handles.close(&machine, source);
+        }
+        STATUS_SUCCESS
+    }
+}

@@ -1,0 +1,155 @@
+//! The names of the Object Manager: which path stands for which object.
+
+use super::handle::KernelObject;
+use fltmgr_sys::*;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+/// `STATUS_OBJECT_PATH_SYNTAX_BAD`.
+pub(crate) const STATUS_OBJECT_PATH_SYNTAX_BAD: NTSTATUS = 0xC000_003B_u32.cast_signed();
+
+/// The directories that every machine has. Drivers cannot make others.
+const DIRECTORIES: [&str; 8] = [
+    "",
+    "\\??",
+    "\\basenamedobjects",
+    "\\callback",
+    "\\device",
+    "\\driver",
+    "\\filesystem",
+    "\\kernelobjects",
+];
+/// Other names of one of them.
+const ALIASES: [&str; 3] = ["\\dosdevices", "\\global??", "\\??\\global"];
+/// How many symbolic links lead on from one another before it is taken for a circle.
+const MOST_LINKS: usize = 16;
+
+enum Entry {
+    Object(Weak<dyn KernelObject>),
+    Link(String),
+}
+
+/// The names of a machine.
+#[derive(Default)]
+pub(crate) struct Namespace(Mutex<BTreeMap<String, Entry>>);
+
+/// A path as it is compared.
+fn key(path: &str) -> String {
+    let path = path.to_lowercase();
+    for alias in ALIASES {
+        if let Some(rest) = path.strip_prefix(alias)
+            && (rest.is_empty() || rest.starts_with('\\'))
+        {
+            return format!("\\??{rest}");
+        }
+    }
+    path
+}
+
+/// Whether a path is one of an object in a directory that exists.
+fn check(path: &str) -> Result<(), NTSTATUS> {
+    let (directory, name) = path
+        .rsplit_once('\\')
+        .ok_or(STATUS_OBJECT_PATH_SYNTAX_BAD)?;
+    if !path.starts_with('\\') || path.contains("\\\\") {
+        return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+    }
+    if name.is_empty() {
+        return Err(STATUS_OBJECT_NAME_INVALID);
+    }
+    if DIRECTORIES.contains(&directory) {
+        Ok(())
+    } else {
+        Err(STATUS_OBJECT_PATH_NOT_FOUND)
+    }
+}
+
+impl Namespace {
+    fn insert(&self, path: &str, entry: Entry) -> Result<(), NTSTATUS> {
+        let key = key(path);
+        check(&key)?;
+        let mut names = self.0.lock();
+        let taken = match names.get(&key) {
+            Some(Entry::Object(object)) => object.strong_count() > 0,
+            Some(Entry::Link(_)) => true,
+            None => false,
+        };
+        if taken {
+            return Err(STATUS_OBJECT_NAME_COLLISION);
+        }
+        names.insert(key, entry);
+        Ok(())
+    }
+
+    /// Names an object.
+    pub(crate) fn name(&self, path: &str, object: &Arc<dyn KernelObject>) -> Result<(), NTSTATUS> {
+        self.insert(path, Entry::Object(Arc::downgrade(object)))
+    }
+
+    /// Makes a symbolic link.
+    pub(crate) fn link(&self, path: &str, target: &str) -> Result<(), NTSTATUS> {
+        self.insert(path, Entry::Link(target.to_owned()))
+    }
+
+    /// Takes a name away; whether there was one of this sort.
+    pub(crate) fn remove(&self, path: &str, link: bool) -> Result<(), NTSTATUS> {
+        let key = key(path);
+        check(&key)?;
+        let mut names = self.0.lock();
+        match names.get(&key) {
+            Some(Entry::Link(_)) if link => {}
+            Some(Entry::Object(_)) if !link => {}
+            Some(_) => return Err(STATUS_OBJECT_TYPE_MISMATCH),
+            None => return Err(STATUS_OBJECT_NAME_NOT_FOUND),
+        }
+        names.remove(&key);
+        Ok(())
+    }
+
+    /// The object of a name, through symbolic links.
+    pub(crate) fn find(&self, path: &str) -> Result<Arc<dyn KernelObject>, NTSTATUS> {
+        let mut path = key(path);
+        let names = self.0.lock();
+        for _ in 0..MOST_LINKS {
+            match names.get(&path) {
+                Some(Entry::Object(object)) => {
+                    return object.upgrade().ok_or(STATUS_OBJECT_NAME_NOT_FOUND);
+                }
+                Some(Entry::Link(target)) => path = key(target),
+                None => {
+                    check(&path)?;
+                    return Err(STATUS_OBJECT_NAME_NOT_FOUND);
+                }
+            }
+        }
+        Err(STATUS_OBJECT_NAME_INVALID)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed_and_names_are_checked() {
+        let names = Namespace::default();
+        assert_eq!(names.link("\\DosDevices\\One", "\\??\\Two"), Ok(()));
+        assert_eq!(
+            names.link("\\??\\ONE", "\\Device\\X"),
+            Err(STATUS_OBJECT_NAME_COLLISION)
+        );
+        assert_eq!(names.link("\\GLOBAL??\\Two", "\\??\\one"), Ok(()));
+        let find = |path: &str| names.find(path).err().unwrap();
+        assert_eq!(find("\\??\\one"), STATUS_OBJECT_NAME_INVALID);
+        assert_eq!(
+            names.remove("\\??\\two", false),
+            Err(STATUS_OBJECT_TYPE_MISMATCH)
+        );
+        assert_eq!(names.remove("\\??\\two", true), Ok(()));
+        assert_eq!(find("\\??\\one"), STATUS_OBJECT_NAME_NOT_FOUND);
+        assert_eq!(find("\\Nowhere\\one"), STATUS_OBJECT_PATH_NOT_FOUND);
+        assert_eq!(find("one"), STATUS_OBJECT_PATH_SYNTAX_BAD);
+        assert_eq!(find("\\Device\\"), STATUS_OBJECT_NAME_INVALID);
+    }
+}
