@@ -37,6 +37,8 @@ mod manager;
 pub use config::{Bugcheck, Config, Order, Policies, TransactionEnd, WindowsVersion};
 pub use exports::{implements, resolve};
 pub use io::*;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use kernel::control::DeviceHandle;
 pub use kernel::fault::Fault;
 pub use kernel::registry::{DriverConfig, Registry, RegistryEdit, RegistryValue};
 pub use machine::{

@@ -1,10 +1,18 @@
 //! One simulated computer.
 
 use crate::config::{Config, WindowsVersion};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::exports::ExTimers;
 use crate::filesystem::{FileSystem, Personality, TeardownPolicy};
 use crate::io::{self, VolumeIo};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::device;
 use crate::kernel::fault::{Fault, Faults};
 use crate::kernel::handle::Handles;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::io_work_item::IoWorkItems;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::irp::Irps;
 use crate::kernel::irql;
 use crate::kernel::mdl::{self, Mdls};
 use crate::kernel::namespace::Namespace;
@@ -62,6 +70,12 @@ pub(crate) struct Inner {
     pub(crate) mdls: Mdls,
     /// The names of the Object Manager.
     pub(crate) names: Namespace,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) irps: Irps,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) work_items: IoWorkItems,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) timers: ExTimers,
     /// Routines that drivers have registered.
     pub(crate) notify: Notify,
     /// What the drivers together have and must give back.
@@ -215,6 +229,12 @@ impl Machine {
             handles: Handles::default(),
             mdls: Mdls::default(),
             names: Namespace::default(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            irps: Irps::default(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            work_items: IoWorkItems::default(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            timers: ExTimers::default(),
             notify: Notify::default(),
             held: Held::default(),
             retired: Mutex::default(),
@@ -674,6 +694,8 @@ impl Driver {
         let status = unsafe { entry(self.driver_object(), self.registry_path()) };
         drop(scope);
         if nt_success(status) {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            device::initialized(&self.record);
             return Ok(());
         }
         let what = "DriverEntry failed and left its filter registered";

@@ -3,10 +3,10 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-use fltsim::Machine;
 use fltsim::image::{Image, Installed};
 use fltsim::verifier::Severity;
-use std::sync::LazyLock;
+use fltsim::{DriverConfig, Machine};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const OS: &[u8] = include_bytes!("images/os.sys");
 
@@ -174,4 +174,118 @@ fn routines_are_registered_once_and_taken_out() {
         ("thread notify routine", "PsSetCreateThreadNotifyRoutine"),
     ];
     assert_eq!(left, expected);
+}
+
+const fn control_code(function: u32, method: u32) -> u32 {
+    0x22 << 16 | function << 2 | method
+}
+
+fn code(status: u32) -> i32 {
+    status.cast_signed()
+}
+
+/// The image has one control device at a time.
+static DEVICE: Mutex<()> = Mutex::new(());
+
+fn device_lock() -> MutexGuard<'static, ()> {
+    DEVICE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A machine with a driver that has created its control device.
+fn with_device() -> (Machine, u64) {
+    let machine = Machine::default();
+    let driver = machine.create_driver(DriverConfig::new("os"));
+    let object = driver.driver_object() as u64;
+    assert_eq!(ask(&machine, "device_created", object), 0);
+    (machine, object)
+}
+
+#[test]
+fn a_control_device_is_opened_and_controlled() {
+    let _lock = device_lock();
+    let (machine, object) = with_device();
+    assert_eq!(
+        machine.device(r"\Device\Other").unwrap_err(),
+        code(0xC000_0034)
+    );
+    let device = machine.device(r"\??\OsControl").unwrap();
+    let mut output = [0; 6];
+    assert_eq!(
+        device.control(control_code(0x800, 0), b"abcd", &mut output),
+        Ok(4)
+    );
+    assert_eq!(&output, b"dcba\0\0");
+    let small = device.control(control_code(0x800, 0), b"abcdefg", &mut output);
+    assert_eq!(small, Err(code(0xC000_0023)));
+    assert_eq!(
+        device.control(control_code(0x801, 2), b"direct?", &mut output),
+        Ok(6)
+    );
+    assert_eq!(&output, b"direct");
+    assert_eq!(
+        device.control(control_code(0x802, 3), b"user", &mut output),
+        Ok(4)
+    );
+    assert_eq!(&output, b"userct");
+    let mut number = [0; 4];
+    assert_eq!(
+        device.control(control_code(0x803, 0), &[41, 0, 0, 0], &mut number),
+        Ok(4)
+    );
+    assert_eq!(number, [42, 0, 0, 0]);
+    let unknown = device.control(control_code(0x899, 0), &[], &mut []);
+    assert_eq!(unknown, Err(code(0xC000_0010)));
+    drop(device);
+    run(&machine, "device_called");
+    assert_eq!(ask(&machine, "work_items", object), 0);
+    run(&machine, "device_deleted");
+    assert!(machine.device(r"\Device\OsControl").is_err());
+    let outcome = machine.finish();
+    assert!(outcome.is_clean(), "{outcome:#?}");
+}
+
+#[test]
+fn requests_that_are_completed_twice_or_never_are_reported() {
+    let _lock = device_lock();
+    let (machine, _) = with_device();
+    let device = machine.device(r"\DosDevices\OsControl").unwrap();
+    assert_eq!(device.control(control_code(0x804, 0), &[], &mut []), Ok(0));
+    assert!(
+        device
+            .control(control_code(0x805, 0), &[], &mut [])
+            .is_err()
+    );
+    drop(device);
+    run(&machine, "device_deleted");
+    let outcome = machine.finish();
+    assert!(outcome.leaks.is_empty());
+    assert_eq!(outcome.bugchecks.len(), 1);
+    assert_eq!(outcome.bugchecks[0].message, "the IRP was completed twice");
+    assert_eq!(outcome.violations.len(), 1);
+    assert!(outcome.violations[0].message.contains("was not completed"));
+}
+
+#[test]
+fn devices_links_and_work_items_that_are_left_are_reported() {
+    let _lock = device_lock();
+    let machine = Machine::default();
+    let driver = machine.create_driver(DriverConfig::new("os"));
+    let object = driver.driver_object() as u64;
+    assert_eq!(ask(&machine, "devices_left", object), 0);
+    let mut left = left(&machine);
+    left.sort_unstable();
+    let expected = [
+        ("IRP", "IoAllocateIrp"),
+        ("device object", "IoCreateDevice"),
+        ("shutdown notification", "IoRegisterShutdownNotification"),
+        ("symbolic link", "IoCreateSymbolicLink"),
+        ("work item", "IoAllocateWorkItem"),
+    ];
+    assert_eq!(left, expected);
+    assert_eq!(violations(&machine).len(), 1);
+}
+
+#[test]
+fn timers_expire_at_dispatch_level_and_not_after_they_were_deleted() {
+    clean(&["timers"]);
 }

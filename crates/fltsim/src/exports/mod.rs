@@ -27,6 +27,8 @@ mod context;
 mod data;
 mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod device;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
@@ -37,6 +39,8 @@ mod generic_table;
 mod hash_table;
 mod instance;
 mod interlocked;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod io_work_item;
 mod kernel;
 mod lock;
 #[cfg(target_arch = "x86_64")]
@@ -71,6 +75,8 @@ mod system;
 mod time;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod thread;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod timer;
 mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
@@ -92,6 +98,8 @@ use std::sync::Arc;
 pub(crate) use data::resolve as resolve_data;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use exception::is_copy;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use timer::ExTimers;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use wait::signal;
 
@@ -157,6 +165,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         context::resolve,
         data_scan::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        device::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         event::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         exception::resolve,
@@ -167,6 +177,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         hash_table::resolve,
         instance::resolve,
         interlocked::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        io_work_item::resolve,
         kernel::resolve,
         #[cfg(target_arch = "x86_64")]
         kernel::resolve_variadic,
@@ -211,6 +223,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         time::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         thread::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        timer::resolve,
         transaction::resolve,
         volume::resolve,
         #[cfg(target_arch = "x86_64")]

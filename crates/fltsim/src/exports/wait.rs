@@ -10,8 +10,9 @@ use crate::machine::Inner;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -76,6 +77,14 @@ pub(crate) struct Dpc {
     data: PVOID,
 }
 
+impl Timer {
+    /// How often it expires, in milliseconds; 0 if once only.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn period(&self) -> u32 {
+        self.period
+    }
+}
+
 const _: () = assert!(size_of::<Timer>() == 0x40);
 const _: () = assert!(size_of::<Dpc>() == 0x40);
 
@@ -95,6 +104,12 @@ struct Set {
 
 static TIMERS: Mutex<BTreeMap<usize, Set>> = Mutex::new(BTreeMap::new());
 static TIMERS_CHANGED: Condvar = Condvar::new();
+/// The timer whose DPC is about to run or running, changed with the timers locked.
+static EXPIRING: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Whether this is the thread that lets timers expire.
+    static EXPIRES: Cell<bool> = const { Cell::new(false) };
+}
 
 fn here(call: &'static str) {
     if let Some(machine) = scope::machine() {
@@ -293,6 +308,7 @@ unsafe fn run(machine: &Arc<Inner>, dpc: *mut Dpc) {
 
 /// The thread that lets timers expire.
 fn expire() {
+    EXPIRES.set(true);
     let mut timers = TIMERS.lock();
     loop {
         let first = timers.iter().min_by_key(|(_, set)| set.when);
@@ -320,6 +336,7 @@ fn expire() {
             let machine = Arc::downgrade(&machine);
             timers.insert(address, Set { when, machine });
         }
+        EXPIRING.store(address, Ordering::Release);
         drop(timers);
         // SAFETY: as above.
         unsafe { change(timer.cast(), |_| 1) };
@@ -327,7 +344,22 @@ fn expire() {
             // SAFETY: a timer's DPC is initialised.
             unsafe { run(&machine, dpc) };
         }
+        EXPIRING.store(0, Ordering::Release);
         timers = TIMERS.lock();
+    }
+}
+
+/// Waits until a timer that was cancelled has done what it had begun; with 0, until every timer
+/// has. A DPC does not wait for itself.
+pub(super) fn until_expired(timer: usize) {
+    // Whatever expired before is marked when the lock can be had.
+    drop(TIMERS.lock());
+    let busy = || match EXPIRING.load(Ordering::Acquire) {
+        0 => false,
+        address => timer == 0 || address == timer,
+    };
+    while !EXPIRES.get() && busy() {
+        thread::sleep(Duration::from_micros(50));
     }
 }
 
@@ -594,9 +626,10 @@ exports! {
         0
     }
 
-    /// Waits until every queued DPC has run, as all of them have.
+    /// Waits until every queued DPC has run.
     unsafe fn KeFlushQueuedDpcs() {
         here("KeFlushQueuedDpcs");
+        until_expired(0);
     }
 
     /// The time since 1601.

@@ -6,10 +6,18 @@ pub mod irql;
 pub(crate) mod avl;
 pub(crate) mod bitmap;
 pub(crate) mod calendar;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod control;
 pub(crate) mod debug_print;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod fault;
 pub(crate) mod handle;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod io_work_item;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod irp;
 pub(crate) mod lock;
 pub(crate) mod mdl;
 pub(crate) mod memory;

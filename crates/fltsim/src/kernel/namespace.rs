@@ -27,7 +27,8 @@ const MOST_LINKS: usize = 16;
 
 enum Entry {
     Object(Weak<dyn KernelObject>),
-    Link(String),
+    /// With its target and what the reports know it by.
+    Link(String, usize),
 }
 
 /// The names of a machine.
@@ -72,7 +73,7 @@ impl Namespace {
         let mut names = self.0.lock();
         let taken = match names.get(&key) {
             Some(Entry::Object(object)) => object.strong_count() > 0,
-            Some(Entry::Link(_)) => true,
+            Some(Entry::Link(..)) => true,
             None => false,
         };
         if taken {
@@ -88,23 +89,31 @@ impl Namespace {
     }
 
     /// Makes a symbolic link.
-    pub(crate) fn link(&self, path: &str, target: &str) -> Result<(), NTSTATUS> {
-        self.insert(path, Entry::Link(target.to_owned()))
+    pub(crate) fn link(&self, path: &str, target: &str, token: usize) -> Result<(), NTSTATUS> {
+        self.insert(path, Entry::Link(target.to_owned(), token))
     }
 
-    /// Takes a name away; whether there was one of this sort.
-    pub(crate) fn remove(&self, path: &str, link: bool) -> Result<(), NTSTATUS> {
+    /// Takes the name of an object away that is gone, unless another one has it by now.
+    pub(crate) fn forget(&self, path: &str) {
+        let mut names = self.0.lock();
+        let key = key(path);
+        if let Some(Entry::Object(_)) = names.get(&key) {
+            names.remove(&key);
+        }
+    }
+
+    /// Deletes a symbolic link, and gives what the reports know it by.
+    pub(crate) fn unlink(&self, path: &str) -> Result<usize, NTSTATUS> {
         let key = key(path);
         check(&key)?;
         let mut names = self.0.lock();
-        match names.get(&key) {
-            Some(Entry::Link(_)) if link => {}
-            Some(Entry::Object(_)) if !link => {}
-            Some(_) => return Err(STATUS_OBJECT_TYPE_MISMATCH),
+        let token = match names.get(&key) {
+            Some(Entry::Link(_, token)) => *token,
+            Some(Entry::Object(_)) => return Err(STATUS_OBJECT_TYPE_MISMATCH),
             None => return Err(STATUS_OBJECT_NAME_NOT_FOUND),
-        }
+        };
         names.remove(&key);
-        Ok(())
+        Ok(token)
     }
 
     /// The object of a name, through symbolic links.
@@ -116,7 +125,7 @@ impl Namespace {
                 Some(Entry::Object(object)) => {
                     return object.upgrade().ok_or(STATUS_OBJECT_NAME_NOT_FOUND);
                 }
-                Some(Entry::Link(target)) => path = key(target),
+                Some(Entry::Link(target, _)) => path = key(target),
                 None => {
                     check(&path)?;
                     return Err(STATUS_OBJECT_NAME_NOT_FOUND);
@@ -134,19 +143,13 @@ mod tests {
     #[test]
     fn links_are_followed_and_names_are_checked() {
         let names = Namespace::default();
-        assert_eq!(names.link("\\DosDevices\\One", "\\??\\Two"), Ok(()));
-        assert_eq!(
-            names.link("\\??\\ONE", "\\Device\\X"),
-            Err(STATUS_OBJECT_NAME_COLLISION)
-        );
-        assert_eq!(names.link("\\GLOBAL??\\Two", "\\??\\one"), Ok(()));
+        assert_eq!(names.link("\\DosDevices\\One", "\\??\\Two", 1), Ok(()));
+        let collision = Err(STATUS_OBJECT_NAME_COLLISION);
+        assert_eq!(names.link("\\??\\ONE", "\\Device\\X", 2), collision);
+        assert_eq!(names.link("\\GLOBAL??\\Two", "\\??\\one", 3), Ok(()));
         let find = |path: &str| names.find(path).err().unwrap();
         assert_eq!(find("\\??\\one"), STATUS_OBJECT_NAME_INVALID);
-        assert_eq!(
-            names.remove("\\??\\two", false),
-            Err(STATUS_OBJECT_TYPE_MISMATCH)
-        );
-        assert_eq!(names.remove("\\??\\two", true), Ok(()));
+        assert_eq!(names.unlink("\\??\\two"), Ok(3));
         assert_eq!(find("\\??\\one"), STATUS_OBJECT_NAME_NOT_FOUND);
         assert_eq!(find("\\Nowhere\\one"), STATUS_OBJECT_PATH_NOT_FOUND);
         assert_eq!(find("one"), STATUS_OBJECT_PATH_SYNTAX_BAD);

@@ -81,8 +81,7 @@ impl<T: Body> Counted<T> {
     /// The last thing that kept it is gone.
     fn remove(&self, machine: &Inner) {
         if let Some(path) = &self.path {
-            // The name went with the object if somebody else has taken it since.
-            let _ = machine.names.remove(path, false);
+            machine.names.forget(path);
         }
         let mut retired = machine.retired.lock();
         retired.push_back(self.body.address());

@@ -34,6 +34,10 @@ pub(crate) enum Callback {
     SectionConflict,
     WorkItem,
     SystemThread,
+    /// A dispatch routine of a driver's own device.
+    Dispatch,
+    /// A completion routine of an IRP.
+    Completion,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }

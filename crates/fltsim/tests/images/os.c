@@ -447,3 +447,234 @@ EXPORT ULONG64 notify_left(void)
     CHECK(ObRegisterCallbacks(&registration, &handle) == STATUS_SUCCESS);
     return 0;
 }
+
+/* Devices */
+
+static DEVICE_OBJECT *control;
+static WORK_QUEUE_ITEM pended;
+static LONG opens, cleanups, closes;
+
+static NTSTATUS complete(IRP *irp, NTSTATUS status, ULONG64 information)
+{
+    irp->IoStatus.Status = status;
+    irp->IoStatus.Information = information;
+    IofCompleteRequest(irp, 0);
+    return status;
+}
+
+static NTSTATUS open_or_close(DEVICE_OBJECT *device, IRP *irp)
+{
+    UCHAR major = IoGetCurrentIrpStackLocation(irp)->MajorFunction;
+    *(major == IRP_MJ_CREATE ? &opens : major == IRP_MJ_CLEANUP ? &cleanups : &closes) += 1;
+    return complete(irp, STATUS_SUCCESS, 0);
+}
+
+static void complete_later(PVOID parameter)
+{
+    IRP *irp = parameter;
+    *(ULONG *)irp->SystemBuffer += 1;
+    complete(irp, STATUS_SUCCESS, sizeof(ULONG));
+}
+
+static NTSTATUS device_control(DEVICE_OBJECT *device, IRP *irp)
+{
+    IO_STACK_LOCATION *location = IoGetCurrentIrpStackLocation(irp);
+    ULONG in = location->Parameters.DeviceIoControl.InputBufferLength, index;
+    ULONG out = location->Parameters.DeviceIoControl.OutputBufferLength;
+    UCHAR *buffer = irp->SystemBuffer, *target;
+    if (device != control || location->DeviceObject != control || irp->RequestorMode != UserMode)
+        return complete(irp, (NTSTATUS)0xC0000001, 0);
+    switch (location->Parameters.DeviceIoControl.IoControlCode) {
+    case CTL_CODE(0x800, METHOD_BUFFERED): /* the input backwards */
+        if (out < in)
+            return complete(irp, (NTSTATUS)0xC0000023, 0);
+        for (index = 0; index < in / 2; index++) {
+            UCHAR other = buffer[in - 1 - index];
+            buffer[in - 1 - index] = buffer[index];
+            buffer[index] = other;
+        }
+        return complete(irp, STATUS_SUCCESS, in);
+    case CTL_CODE(0x801, METHOD_OUT_DIRECT): /* the input, through an MDL */
+        target = MmGetSystemAddressForMdlSafe(irp->MdlAddress, NormalPagePriority);
+        for (index = 0; index < in && index < out; index++)
+            target[index] = buffer[index];
+        return complete(irp, STATUS_SUCCESS, index);
+    case CTL_CODE(0x802, METHOD_NEITHER): /* the input, from and to memory of the user */
+        target = irp->UserBuffer;
+        buffer = location->Parameters.DeviceIoControl.Type3InputBuffer;
+        for (index = 0; index < in && index < out; index++)
+            target[index] = buffer[index];
+        return complete(irp, STATUS_SUCCESS, index);
+    case CTL_CODE(0x803, METHOD_BUFFERED): /* later */
+        location->Control |= SL_PENDING_RETURNED;
+        pended.List[0] = 0;
+        pended.WorkerRoutine = complete_later;
+        pended.Parameter = irp;
+        ExQueueWorkItem(&pended, DelayedWorkQueue);
+        return STATUS_PENDING;
+    case CTL_CODE(0x804, METHOD_BUFFERED): /* twice */
+        complete(irp, STATUS_SUCCESS, 0);
+        return complete(irp, STATUS_SUCCESS, 0);
+    case CTL_CODE(0x805, METHOD_BUFFERED): /* never */
+        return STATUS_SUCCESS;
+    }
+    return complete(irp, STATUS_INVALID_DEVICE_REQUEST, 0);
+}
+
+static UNICODE_STRING device_name = STRING(L"\\Device\\OsControl");
+static UNICODE_STRING link_name = STRING(L"\\DosDevices\\OsControl");
+
+EXPORT ULONG64 device_created(DRIVER_OBJECT *driver)
+{
+    DEVICE_OBJECT *second;
+    CHECK(IoCreateDevice(driver, 24, &device_name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, 0,
+                         &control) == STATUS_SUCCESS);
+    CHECK(control->Type == 3 && control->DriverObject == driver && driver->DeviceObject == control);
+    CHECK(control->DeviceExtension != 0 && ((ULONG64 *)control->DeviceExtension)[2] == 0);
+    CHECK(control->StackSize == 1 && (control->Flags & DO_DEVICE_INITIALIZING));
+    CHECK(IoCreateDevice(driver, 0, &device_name, FILE_DEVICE_UNKNOWN, 0, 0, &second) ==
+          STATUS_OBJECT_NAME_COLLISION);
+    CHECK(second == 0 && driver->DeviceObject == control);
+    CHECK(IoCreateDevice(driver, 0, 0, FILE_DEVICE_UNKNOWN, 0, 0, &second) == STATUS_SUCCESS);
+    CHECK(driver->DeviceObject == second && second->NextDevice == control && second->DeviceExtension == 0);
+    IoDeleteDevice(second);
+    CHECK(driver->DeviceObject == control);
+    CHECK(IoCreateSymbolicLink(&link_name, &device_name) == STATUS_SUCCESS);
+    CHECK(IoCreateSymbolicLink(&link_name, &device_name) == STATUS_OBJECT_NAME_COLLISION);
+    CHECK(IoRegisterShutdownNotification(control) == STATUS_SUCCESS);
+    driver->MajorFunction[IRP_MJ_CREATE] = open_or_close;
+    driver->MajorFunction[IRP_MJ_CLEANUP] = open_or_close;
+    driver->MajorFunction[IRP_MJ_CLOSE] = open_or_close;
+    driver->MajorFunction[IRP_MJ_DEVICE_CONTROL] = device_control;
+    control->Flags &= ~DO_DEVICE_INITIALIZING;
+    opens = cleanups = closes = 0;
+    return 0;
+}
+
+EXPORT ULONG64 device_deleted(void)
+{
+    CHECK(opens == cleanups && opens == closes);
+    IoUnregisterShutdownNotification(control);
+    CHECK(IoDeleteSymbolicLink(&link_name) == STATUS_SUCCESS);
+    CHECK(IoDeleteSymbolicLink(&link_name) == STATUS_OBJECT_NAME_NOT_FOUND);
+    IoDeleteDevice(control);
+    return 0;
+}
+
+static NTSTATUS completion(DEVICE_OBJECT *device, PVOID irp, PVOID context)
+{
+    *(ULONG64 *)context = ((IRP *)irp)->IoStatus.Information + (device == 0);
+    return STATUS_MORE_PROCESSING_REQUIRED;
+}
+
+/* A request of the driver's own, to its own device. */
+EXPORT ULONG64 device_called(void)
+{
+    IRP *irp = IoAllocateIrp(1, 0);
+    IO_STACK_LOCATION *next = irp->CurrentStackLocation - 1;
+    ULONG64 value = 0x0807060504030201, done = 0;
+    CHECK(irp->Type == 6 && irp->StackCount == 1 && irp->CurrentLocation == 2);
+    CHECK(irp->Size == sizeof(IRP) + 16 + sizeof *next);
+    irp->RequestorMode = UserMode;
+    irp->SystemBuffer = &value;
+    next->MajorFunction = IRP_MJ_DEVICE_CONTROL;
+    next->Parameters.DeviceIoControl.IoControlCode = CTL_CODE(0x800, METHOD_BUFFERED);
+    next->Parameters.DeviceIoControl.InputBufferLength = sizeof value;
+    next->Parameters.DeviceIoControl.OutputBufferLength = sizeof value;
+    next->CompletionRoutine = completion;
+    next->Context = &done;
+    next->Control = SL_INVOKE_ALWAYS;
+    CHECK(IofCallDriver(control, irp) == STATUS_SUCCESS);
+    CHECK(done == 9 && value == 0x0102030405060708);
+    IoFreeIrp(irp);
+    return 0;
+}
+
+/* Work items */
+
+typedef struct {
+    KEVENT Done;
+    ULONG64 Runs;
+    PVOID Object, Item;
+    UCHAR Irql;
+} JOB;
+
+static void work_routine(PVOID object, PVOID context)
+{
+    JOB *job = context;
+    job->Object = object;
+    job->Irql = KeGetCurrentIrql();
+    job->Runs++;
+    KeSetEvent(&job->Done, 0, 0);
+}
+
+static void work_routine_ex(PVOID object, PVOID context, PVOID item)
+{
+    JOB *job = context;
+    job->Item = item;
+    IoFreeWorkItem(item);
+    work_routine(object, context);
+}
+
+static NTSTATUS wait_for(JOB *job)
+{
+    return KeWaitForSingleObject(&job->Done, 0, KernelMode, 0, 0);
+}
+
+EXPORT ULONG64 work_items(DRIVER_OBJECT *driver)
+{
+    ULONG64 own[32];
+    JOB job = {{{0}}, 0, 0, 0, 9};
+    PVOID item = IoAllocateWorkItem(control);
+    KeInitializeEvent(&job.Done, 1, 0);
+    CHECK(item != 0 && IoSizeofWorkItem() <= sizeof own);
+    IoQueueWorkItem(item, work_routine, DelayedWorkQueue, &job);
+    CHECK(wait_for(&job) == STATUS_SUCCESS && job.Runs == 1 && job.Object == control && job.Irql == 0);
+    IoQueueWorkItemEx(item, work_routine_ex, DelayedWorkQueue, &job);
+    CHECK(wait_for(&job) == STATUS_SUCCESS && job.Runs == 2 && job.Item == item);
+    IoInitializeWorkItem(driver, own);
+    IoQueueWorkItem(own, work_routine, DelayedWorkQueue, &job);
+    CHECK(wait_for(&job) == STATUS_SUCCESS && job.Runs == 3 && job.Object == driver);
+    IoUninitializeWorkItem(own);
+    return 0;
+}
+
+/* Leaves a device, its name and its work item. */
+EXPORT ULONG64 devices_left(DRIVER_OBJECT *driver)
+{
+    CHECK(device_created(driver) == 0);
+    CHECK(IoAllocateWorkItem(control) != 0);
+    CHECK(IoAllocateWorkItem(driver + 1) == 0);
+    CHECK(IoAllocateIrp(1, 0) != 0);
+    return 0;
+}
+
+/* Timers */
+
+static void timer_routine(PVOID timer, PVOID context)
+{
+    JOB *job = context;
+    work_routine(timer, context);
+    job->Item = timer;
+}
+
+EXPORT ULONG64 timers(void)
+{
+    JOB job = {{{0}}, 0, 0, 0, 9};
+    PVOID timer = ExAllocateTimer(timer_routine, &job, 0);
+    ULONG64 runs;
+    KeInitializeEvent(&job.Done, 1, 0);
+    CHECK(timer != 0 && ExSetTimer(timer, -10000, 0, 0) == 0);
+    CHECK(wait_for(&job) == STATUS_SUCCESS && job.Object == timer && job.Irql == 2 && job.Runs == 1);
+    CHECK(KeWaitForSingleObject(timer, 0, KernelMode, 0, 0) == STATUS_SUCCESS);
+    CHECK(ExCancelTimer(timer, 0) == 0);
+    CHECK(ExSetTimer(timer, -100000000, 0, 0) == 0);
+    CHECK(ExSetTimer(timer, -10000, 10000, 0) == 1);
+    CHECK(wait_for(&job) == STATUS_SUCCESS && wait_for(&job) == STATUS_SUCCESS);
+    CHECK(ExDeleteTimer(timer, 1, 1, 0) == 1);
+    runs = job.Runs;
+    LONGLONG soon = -50000;
+    KeDelayExecutionThread(KernelMode, 0, &soon);
+    CHECK(runs >= 3 && runs == job.Runs);
+    return 0;
+}

@@ -196,3 +196,135 @@ IMPORT NTSTATUS PsSetCreateThreadNotifyRoutine(PVOID routine);
 IMPORT NTSTATUS PsRemoveCreateThreadNotifyRoutine(PVOID routine);
 IMPORT NTSTATUS ObRegisterCallbacks(OB_CALLBACK_REGISTRATION *registration, PVOID *handle);
 IMPORT void ObUnRegisterCallbacks(PVOID handle);
+
+/* Devices and requests */
+typedef struct DEVICE_OBJECT {
+    CSHORT Type;
+    USHORT Size;
+    LONG ReferenceCount;
+    struct DRIVER_OBJECT *DriverObject;
+    struct DEVICE_OBJECT *NextDevice, *AttachedDevice;
+    PVOID CurrentIrp, Timer;
+    ULONG Flags, Characteristics;
+    PVOID Vpb, DeviceExtension;
+    ULONG DeviceType;
+    char StackSize;
+} DEVICE_OBJECT;
+
+typedef struct DRIVER_OBJECT {
+    CSHORT Type, Size;
+    DEVICE_OBJECT *DeviceObject;
+    ULONG Flags;
+    PVOID DriverStart;
+    ULONG DriverSize;
+    PVOID DriverSection, DriverExtension;
+    UNICODE_STRING DriverName;
+    UNICODE_STRING *HardwareDatabase;
+    PVOID FastIoDispatch, DriverInit, DriverStartIo, DriverUnload;
+    PVOID MajorFunction[28];
+} DRIVER_OBJECT;
+
+typedef struct IO_STACK_LOCATION {
+    UCHAR MajorFunction, MinorFunction, Flags, Control;
+    union {
+        struct {
+            __attribute__((aligned(8))) ULONG OutputBufferLength;
+            __attribute__((aligned(8))) ULONG InputBufferLength;
+            __attribute__((aligned(8))) ULONG IoControlCode;
+            PVOID Type3InputBuffer;
+        } DeviceIoControl;
+        PVOID Argument[4];
+    } Parameters;
+    DEVICE_OBJECT *DeviceObject;
+    PVOID FileObject;
+    NTSTATUS (*CompletionRoutine)(DEVICE_OBJECT *device, PVOID irp, PVOID context);
+    PVOID Context;
+} IO_STACK_LOCATION;
+
+typedef struct {
+    CSHORT Type;
+    USHORT Size, AllocationProcessorNumber, Reserved;
+    MDL *MdlAddress;
+    ULONG Flags;
+    PVOID SystemBuffer;
+    PVOID ThreadListEntry[2];
+    struct {
+        NTSTATUS Status;
+        ULONG64 Information;
+    } IoStatus;
+    KPROCESSOR_MODE RequestorMode;
+    BOOLEAN PendingReturned;
+    char StackCount, CurrentLocation;
+    BOOLEAN Cancel;
+    UCHAR CancelIrql;
+    char ApcEnvironment;
+    UCHAR AllocationFlags;
+    PVOID UserIosb, UserEvent;
+    PVOID Overlay[2];
+    PVOID CancelRoutine, UserBuffer;
+    PVOID DriverContext[4];
+    PVOID Thread;
+    char *AuxiliaryBuffer;
+    PVOID ListEntry[2];
+    IO_STACK_LOCATION *CurrentStackLocation;
+} IRP;
+
+#define FILE_DEVICE_UNKNOWN 0x22
+#define FILE_DEVICE_SECURE_OPEN 0x100
+#define DO_DEVICE_INITIALIZING 0x80
+#define METHOD_BUFFERED 0
+#define METHOD_OUT_DIRECT 2
+#define METHOD_NEITHER 3
+#define CTL_CODE(function, method) (FILE_DEVICE_UNKNOWN << 16 | (function) << 2 | (method))
+#define IRP_MJ_CREATE 0
+#define IRP_MJ_CLOSE 2
+#define IRP_MJ_CLEANUP 0x12
+#define IRP_MJ_DEVICE_CONTROL 0xE
+#define SL_PENDING_RETURNED 1
+#define SL_INVOKE_ALWAYS 0xE0
+#define STATUS_PENDING 0x103
+#define STATUS_MORE_PROCESSING_REQUIRED ((NTSTATUS)0xC0000016)
+#define STATUS_INVALID_DEVICE_REQUEST ((NTSTATUS)0xC0000010)
+
+static inline IO_STACK_LOCATION *IoGetCurrentIrpStackLocation(IRP *irp)
+{
+    return irp->CurrentStackLocation;
+}
+
+IMPORT NTSTATUS IoCreateDevice(DRIVER_OBJECT *driver, ULONG extension, UNICODE_STRING *name, ULONG type,
+                               ULONG characteristics, BOOLEAN exclusive, DEVICE_OBJECT **device);
+IMPORT void IoDeleteDevice(DEVICE_OBJECT *device);
+IMPORT NTSTATUS IoCreateSymbolicLink(UNICODE_STRING *link, UNICODE_STRING *target);
+IMPORT NTSTATUS IoDeleteSymbolicLink(UNICODE_STRING *link);
+IMPORT NTSTATUS IoRegisterShutdownNotification(DEVICE_OBJECT *device);
+IMPORT void IoUnregisterShutdownNotification(DEVICE_OBJECT *device);
+IMPORT IRP *IoAllocateIrp(char locations, BOOLEAN charge);
+IMPORT void IoFreeIrp(IRP *irp);
+IMPORT NTSTATUS IofCallDriver(DEVICE_OBJECT *device, IRP *irp);
+IMPORT void IofCompleteRequest(IRP *irp, char boost);
+IMPORT BOOLEAN IoIsOperationSynchronous(IRP *irp);
+
+/* Work items and timers */
+typedef struct WORK_QUEUE_ITEM {
+    PVOID List[2];
+    void (*WorkerRoutine)(PVOID);
+    PVOID Parameter;
+} WORK_QUEUE_ITEM;
+typedef struct {
+    ULONG64 Words[3];
+} KEVENT;
+
+#define DelayedWorkQueue 1
+IMPORT PVOID IoAllocateWorkItem(PVOID device);
+IMPORT void IoFreeWorkItem(PVOID item);
+IMPORT ULONG IoSizeofWorkItem(void);
+IMPORT void IoInitializeWorkItem(PVOID object, PVOID item);
+IMPORT void IoUninitializeWorkItem(PVOID item);
+IMPORT void IoQueueWorkItem(PVOID item, void (*routine)(PVOID, PVOID), ULONG queue, PVOID context);
+IMPORT void IoQueueWorkItemEx(PVOID item, void (*routine)(PVOID, PVOID, PVOID), ULONG queue, PVOID context);
+IMPORT void ExQueueWorkItem(WORK_QUEUE_ITEM *item, ULONG queue);
+IMPORT PVOID ExAllocateTimer(void (*callback)(PVOID, PVOID), PVOID context, ULONG attributes);
+IMPORT BOOLEAN ExSetTimer(PVOID timer, LONGLONG due, LONGLONG period, PVOID parameters);
+IMPORT BOOLEAN ExCancelTimer(PVOID timer, PVOID parameters);
+IMPORT BOOLEAN ExDeleteTimer(PVOID timer, BOOLEAN cancel, BOOLEAN wait, PVOID parameters);
+IMPORT void KeInitializeEvent(KEVENT *event, ULONG type, BOOLEAN state);

@@ -1,0 +1,276 @@
+//! Device objects, symbolic links and IRPs.
+
+use super::{bad_pointer, driver, enter, exports, write};
+use crate::kernel::device::{self, Wanted};
+use crate::kernel::handle::KernelObject;
+use crate::kernel::irp::{self, Packet};
+use crate::kernel::thread::{self, SYSTEM};
+use crate::kernel::{scope, string};
+use crate::machine::Inner;
+use crate::verifier::Rule;
+use fltmgr_sys::*;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+const SYNCHRONOUS_API: ULONG = 0x4;
+const SYNCHRONOUS_PAGING_IO: ULONG = 0x40;
+
+fn here(call: &'static str) -> Option<Arc<Inner>> {
+    let machine = scope::machine()?;
+    enter(&machine, call);
+    Some(machine)
+}
+
+fn status_of(result: Result<(), NTSTATUS>) -> NTSTATUS {
+    result.err().unwrap_or(STATUS_SUCCESS)
+}
+
+/// # Safety
+/// Both are strings.
+unsafe fn link(call: &'static str, name: PCUNICODE_STRING, target: PCUNICODE_STRING) -> NTSTATUS {
+    let Some(machine) = here(call) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    // SAFETY: by this function's contract.
+    let name = unsafe { string::read(name) };
+    // SAFETY: by this function's contract.
+    let target = unsafe { string::read(target) };
+    let Some((name, target)) = name.zip(target) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    // A name and no address: nobody follows it.
+    let token = 0x7C00_0000_0000 + usize::try_from(machine.next_id()).unwrap_or(0) * 16;
+    let made = machine.names.link(&name, &target, token);
+    if made.is_ok() {
+        machine.held.add("symbolic link", token, call);
+    }
+    status_of(made)
+}
+
+/// What stands for the registration of a device in the reports: a place inside it.
+fn shutdown(device: PDEVICE_OBJECT) -> usize {
+    device as usize + 1
+}
+
+fn register_shutdown(call: &'static str, device: PDEVICE_OBJECT) -> NTSTATUS {
+    let Some(machine) = here(call) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    if irp::device(device as usize).is_none() {
+        bad_pointer(call, "DeviceObject", device as usize, "device of a driver");
+        return STATUS_INVALID_PARAMETER;
+    }
+    machine
+        .held
+        .add("shutdown notification", shutdown(device), call);
+    STATUS_SUCCESS
+}
+
+exports! {
+    /// Creates a device.
+    unsafe fn IoCreateDevice(
+        owner: PDRIVER_OBJECT,
+        extension: ULONG,
+        name: PCUNICODE_STRING,
+        kind: DEVICE_TYPE,
+        characteristics: ULONG,
+        exclusive: BOOLEAN,
+        place: *mut PDEVICE_OBJECT,
+    ) -> NTSTATUS {
+        const CALL: &str = "IoCreateDevice";
+        // SAFETY: the caller passes a place.
+        unsafe { write(place, null_mut()) };
+        let Some((machine, owner)) = driver(CALL, "DriverObject", owner) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        // SAFETY: the caller passes a string or null.
+        let path = unsafe { string::read(name) };
+        let wanted = Wanted {
+            extension: extension as usize,
+            path: path.filter(|path| !path.is_empty()),
+            kind,
+            characteristics,
+            exclusive: exclusive != 0,
+        };
+        match device::create(&machine, &owner, wanted, CALL) {
+            Ok(device) => {
+                // SAFETY: as above.
+                unsafe { write(place, device) };
+                STATUS_SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Deletes a device.
+    unsafe fn IoDeleteDevice(target: PDEVICE_OBJECT) {
+        const CALL: &str = "IoDeleteDevice";
+        let Some(machine) = here(CALL) else {
+            return;
+        };
+        let Some(found) = irp::device(target as usize) else {
+            bad_pointer(CALL, "DeviceObject", target as usize, "device of a driver");
+            return;
+        };
+        if machine.held.remove(shutdown(target)) {
+            let text = "the device was deleted with its shutdown notification registered";
+            machine.verifier.violation(Rule::V20, CALL, text);
+        }
+        if !device::delete(&machine, &found) {
+            let text = format!("the device {target:p} was deleted before");
+            machine.verifier.violation(Rule::V20, CALL, text);
+        }
+    }
+
+    /// Makes a symbolic link to the name of a device.
+    unsafe fn IoCreateSymbolicLink(name: PCUNICODE_STRING, target: PCUNICODE_STRING) -> NTSTATUS {
+        // SAFETY: the caller passes strings.
+        unsafe { link("IoCreateSymbolicLink", name, target) }
+    }
+
+    /// Makes a symbolic link that everybody may change.
+    unsafe fn IoCreateUnprotectedSymbolicLink(
+        name: PCUNICODE_STRING,
+        target: PCUNICODE_STRING,
+    ) -> NTSTATUS {
+        // SAFETY: the caller passes strings.
+        unsafe { link("IoCreateUnprotectedSymbolicLink", name, target) }
+    }
+
+    /// Deletes a symbolic link.
+    unsafe fn IoDeleteSymbolicLink(name: PCUNICODE_STRING) -> NTSTATUS {
+        let Some(machine) = here("IoDeleteSymbolicLink") else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        // SAFETY: the caller passes a string.
+        let name = unsafe { string::read(name) }.unwrap_or_default();
+        status_of(machine.names.unlink(&name).map(|token| {
+            machine.held.remove(token);
+        }))
+    }
+
+    /// Asks for a request at shutdown, which never comes here.
+    unsafe fn IoRegisterShutdownNotification(device: PDEVICE_OBJECT) -> NTSTATUS {
+        register_shutdown("IoRegisterShutdownNotification", device)
+    }
+
+    /// Asks for a request at the end of shutdown.
+    unsafe fn IoRegisterLastChanceShutdownNotification(device: PDEVICE_OBJECT) -> NTSTATUS {
+        register_shutdown("IoRegisterLastChanceShutdownNotification", device)
+    }
+
+    /// Takes what was asked for at shutdown back; nothing happens if nothing was.
+    unsafe fn IoUnregisterShutdownNotification(device: PDEVICE_OBJECT) {
+        if let Some(machine) = here("IoUnregisterShutdownNotification") {
+            while machine.held.remove(shutdown(device)) {}
+        }
+    }
+
+    /// Allocates an IRP.
+    unsafe fn IoAllocateIrp(locations: i8, _charge: BOOLEAN) -> *mut Packet {
+        const CALL: &str = "IoAllocateIrp";
+        let machine = here(CALL);
+        machine.map_or(null_mut(), |machine| irp::allocate(&machine, locations, CALL))
+    }
+
+    /// Frees an IRP.
+    unsafe fn IoFreeIrp(packet: *mut Packet) {
+        const CALL: &str = "IoFreeIrp";
+        if let Some(machine) = here(CALL) {
+            irp::free(&machine, packet, CALL);
+        }
+    }
+
+    /// Sends an IRP to a device of a driver.
+    unsafe fn IofCallDriver(device: PDEVICE_OBJECT, packet: *mut Packet) -> NTSTATUS {
+        const CALL: &str = "IofCallDriver";
+        let machine = here(CALL);
+        machine.map_or(STATUS_INVALID_PARAMETER, |machine| {
+            irp::call(&machine, device, packet, CALL)
+        })
+    }
+
+    /// Completes an IRP.
+    unsafe fn IofCompleteRequest(packet: *mut Packet, _boost: i8) {
+        const CALL: &str = "IofCompleteRequest";
+        if let Some(machine) = here(CALL) {
+            irp::complete(&machine, packet, CALL);
+        }
+    }
+
+    /// The process of the thread that an IRP is of.
+    unsafe fn IoGetRequestorProcess(packet: *mut Packet) -> PVOID {
+        here("IoGetRequestorProcess");
+        // SAFETY: the caller passes an IRP.
+        let thread = unsafe { (*packet).thread };
+        if thread.is_null() { null_mut() } else { thread::system().address() as PVOID }
+    }
+
+    /// The number of that process.
+    unsafe fn IoGetRequestorProcessId(packet: *mut Packet) -> ULONG {
+        here("IoGetRequestorProcessId");
+        // SAFETY: the caller passes an IRP.
+        let thread = unsafe { (*packet).thread };
+        if thread.is_null() { 0 } else { ULONG::try_from(SYSTEM).unwrap_or(0) }
+    }
+
+    /// Whether the thread that an IRP is of waits for it.
+    unsafe fn IoIsOperationSynchronous(packet: *mut Packet) -> BOOLEAN {
+        here("IoIsOperationSynchronous");
+        // SAFETY: the caller passes an IRP with a current location.
+        BOOLEAN::from(unsafe { irp::is_synchronous(packet, SYNCHRONOUS_API | SYNCHRONOUS_PAGING_IO) })
+    }
+
+    /// The highest device on a device, referenced: none is attached to another one here.
+    unsafe fn IoGetAttachedDeviceReference(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+        const CALL: &str = "IoGetAttachedDeviceReference";
+        let machine = here(CALL);
+        if let Some(found) = irp::device(device as usize) {
+            found.reference(CALL);
+            return device;
+        }
+        // References on the devices of volumes are not counted.
+        let known = machine.is_some_and(|machine| {
+            let volumes = machine.volumes.read();
+            volumes.iter().any(|volume| volume.device() == device)
+        });
+        if !known {
+            bad_pointer(CALL, "DeviceObject", device as usize, "device");
+            return null_mut();
+        }
+        device
+    }
+
+    /// The device that the requests of a file object go to.
+    unsafe fn IoGetRelatedDeviceObject(file: PFILE_OBJECT) -> PDEVICE_OBJECT {
+        const CALL: &str = "IoGetRelatedDeviceObject";
+        let Some((machine, file)) = super::file_object(CALL, "FileObject", file) else {
+            return null_mut();
+        };
+        enter(&machine, CALL);
+        file.volume().device()
+    }
+
+    /// The rights that the generic ones stand for, for files.
+    unsafe fn IoGetFileObjectGenericMapping() -> *const GenericMapping {
+        here("IoGetFileObjectGenericMapping");
+        &raw const FILE_MAPPING
+    }
+}
+
+/// `GENERIC_MAPPING`.
+#[repr(C)]
+pub(crate) struct GenericMapping {
+    read: ACCESS_MASK,
+    write: ACCESS_MASK,
+    execute: ACCESS_MASK,
+    all: ACCESS_MASK,
+}
+
+static FILE_MAPPING: GenericMapping = GenericMapping {
+    read: FILE_GENERIC_READ,
+    write: FILE_GENERIC_WRITE,
+    execute: FILE_GENERIC_EXECUTE,
+    all: 0x001F_01FF,
+};
