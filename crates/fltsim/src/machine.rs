@@ -21,6 +21,7 @@ use crate::kernel::pool::Pool;
 use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry, SERVICES};
 use crate::kernel::scope::{Callback, Scope};
 use crate::kernel::section::Section;
+use crate::kernel::shared_section::Views;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::thread::{self, Thread};
 use crate::kernel::work_queue::WorkQueue;
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) work_items: IoWorkItems,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) timers: ExTimers,
+    /// Views of sections that drivers have created.
+    pub(crate) views: Views,
     /// Routines that drivers have registered.
     pub(crate) notify: Notify,
     /// What the drivers together have and must give back.
@@ -235,6 +238,7 @@ impl Machine {
             work_items: IoWorkItems::default(),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             timers: ExTimers::default(),
+            views: Views::default(),
             notify: Notify::default(),
             held: Held::default(),
             retired: Mutex::default(),
@@ -349,12 +353,7 @@ impl Machine {
     /// Begins a transaction.
     #[must_use]
     pub fn begin_transaction(&self) -> Transaction {
-        let inner = &self.inner;
-        let id = inner.next_id();
-        let object = Arc::new(manager::Transaction::new(Arc::downgrade(inner), id));
-        let address = object.pointer() as usize;
-        publish(inner, address, Object::Transaction(Arc::clone(&object)));
-        inner.transactions.lock().push(Arc::clone(&object));
+        let object = manager::Transaction::begin(&self.inner);
         Transaction {
             machine: self.clone(),
             object,

@@ -289,3 +289,28 @@ fn devices_links_and_work_items_that_are_left_are_reported() {
 fn timers_expire_at_dispatch_level_and_not_after_they_were_deleted() {
     clean(&["timers"]);
 }
+
+#[test]
+fn sections_processes_and_transactions_have_handles() {
+    clean(&["sections", "process_handles", "transactions"]);
+}
+
+#[test]
+fn the_token_is_asked_and_access_is_checked() {
+    clean(&["tokens", "access_checks"]);
+}
+
+#[test]
+fn what_is_left_of_tokens_is_reported() {
+    let machine = Machine::default();
+    run(&machine, "tokens_left");
+    let mut left = left(&machine);
+    left.sort_unstable();
+    let expected = [
+        ("lock of a subject context", "SeLockSubjectContext"),
+        ("subject context", "SeCaptureSubjectContext"),
+        ("token", "PsReferencePrimaryToken"),
+    ];
+    assert_eq!(left, expected);
+    assert_eq!(violations(&machine).len(), 1);
+}

@@ -2,10 +2,11 @@
 
 use super::{enter, exports, instance};
 use crate::kernel::handle::downcast;
-use crate::kernel::{debug_print, irql, pool, scope, section};
+use crate::kernel::{debug_print, irql, pool, scope, section, shared_section};
 use crate::manager::{Object, find};
 use fltmgr_sys::*;
 
+const STATUS_INVALID_VIEW_SIZE: NTSTATUS = 0xC000_001F_u32.cast_signed();
 const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
 const POOL_FLAG_PAGED: u64 = 0x100;
 
@@ -223,7 +224,22 @@ exports! {
         if let Some(machine) = found.as_ref().and_then(Object::machine) {
             enter(&machine, CALL);
         }
-        let section = found.and_then(Object::kernel).and_then(downcast);
+        let known = found.and_then(Object::kernel);
+        let shared = known.clone().and_then(shared_section::find);
+        if let (Some(shared), Some(machine)) = (shared, scope::machine()) {
+            // SAFETY: the caller passes a place for the size, which says how much is wanted.
+            let wanted = usize::try_from(unsafe { size.read() }).unwrap_or(usize::MAX);
+            let mapped = shared_section::map(&machine, &shared, 0, wanted, CALL);
+            let Some((address, length)) = mapped else {
+                return STATUS_INVALID_VIEW_SIZE;
+            };
+            // SAFETY: the caller passes places for the address and the size.
+            unsafe { base.write(address as PVOID) };
+            // SAFETY: as above.
+            unsafe { size.write(length as SIZE_T) };
+            return STATUS_SUCCESS;
+        }
+        let section = known.and_then(downcast);
         let Some(section) = section else {
             super::bad_pointer(CALL, "Section", object as usize, "section");
             return STATUS_INVALID_PARAMETER;
@@ -243,7 +259,8 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        if section::unmap(&machine, base as usize) {
+        let address = base as usize;
+        if section::unmap(&machine, address) || shared_section::unmap(&machine, address) {
             STATUS_SUCCESS
         } else {
             super::bad_pointer(CALL, "MappedBase", base as usize, "view of a section");

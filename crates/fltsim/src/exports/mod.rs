@@ -22,6 +22,7 @@ mod c_library;
 mod c_print;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod attributes;
+mod cache;
 mod context;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
@@ -42,6 +43,8 @@ mod interlocked;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod io_work_item;
 mod kernel;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod ktm;
 mod lock;
 #[cfg(target_arch = "x86_64")]
 mod lookaside;
@@ -61,6 +64,8 @@ mod object;
 mod operation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod process_handle;
 mod registration;
 mod registry;
 #[cfg(target_arch = "x86_64")]
@@ -74,9 +79,13 @@ mod spin_lock;
 mod system;
 mod time;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod section;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod thread;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod timer;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod token;
 mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
@@ -162,6 +171,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         c_library::resolve,
         #[cfg(target_arch = "x86_64")]
         c_print::resolve,
+        cache::resolve,
         context::resolve,
         data_scan::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -182,6 +192,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         kernel::resolve,
         #[cfg(target_arch = "x86_64")]
         kernel::resolve_variadic,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        ktm::resolve,
         lock::resolve,
         #[cfg(target_arch = "x86_64")]
         lookaside::resolve,
@@ -205,6 +217,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         operation::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         process::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        process_handle::resolve,
         registration::resolve,
         registry::resolve,
         #[cfg(target_arch = "x86_64")]
@@ -222,9 +236,13 @@ pub fn resolve(name: &str) -> Option<usize> {
         system::resolve,
         time::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        section::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         thread::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         timer::resolve,
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        token::resolve,
         transaction::resolve,
         volume::resolve,
         #[cfg(target_arch = "x86_64")]

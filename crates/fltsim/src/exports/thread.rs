@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// `STATUS_INVALID_CID`.
-const STATUS_INVALID_CID: NTSTATUS = 0xC000_000B_u32.cast_signed();
+pub(super) const STATUS_INVALID_CID: NTSTATUS = 0xC000_000B_u32.cast_signed();
 /// `KERNEL_LARGE_STACK_SIZE` less half a page.
 const LARGEST_STACK: u64 = 0x12000 - 0x800;
 /// `HIGH_PRIORITY`.
@@ -29,8 +29,8 @@ const NAME_TAG: ULONG = u32::from_le_bytes(*b"SeOn");
 /// `CLIENT_ID`.
 #[repr(C)]
 pub(crate) struct ClientId {
-    process: HANDLE,
-    thread: HANDLE,
+    pub(super) process: HANDLE,
+    pub(super) thread: HANDLE,
 }
 
 const _: () = assert!(size_of::<ClientId>() == 16);
@@ -67,7 +67,7 @@ fn is_process(call: &'static str, process: PVOID) -> bool {
 }
 
 /// The thread with a number.
-fn by_id(machine: &Inner, id: HANDLE) -> Option<Arc<Thread>> {
+pub(super) fn by_id(machine: &Inner, id: HANDLE) -> Option<Arc<Thread>> {
     let threads = machine.threads.lock();
     let found = threads
         .iter()

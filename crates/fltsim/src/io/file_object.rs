@@ -203,6 +203,11 @@ impl FileObject {
         self.requestor
     }
 
+    /// The transaction that it was opened in.
+    pub(crate) const fn transaction(&self) -> Option<&Arc<Transaction>> {
+        self.transaction.as_ref()
+    }
+
     pub(crate) fn transaction_pointer(&self) -> PKTRANSACTION {
         self.transaction
             .as_ref()

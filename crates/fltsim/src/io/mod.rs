@@ -15,7 +15,7 @@ pub use operation::Completion;
 pub use options::{IoOptions, OpenOptions};
 
 pub(crate) use driver_memory::DriverMemory;
-pub(crate) use file_object::{FileObject, FilePhase};
+pub(crate) use file_object::{FileObject, FilePhase, Purpose};
 pub(crate) use life::{cancel_open, release_gone};
 pub(crate) use major::{major_c_name, major_name};
 pub(crate) use operation::{Door, Operation, Request, find};

@@ -31,10 +31,13 @@ pub(crate) mod section;
 pub(crate) mod security;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod splay;
+pub(crate) mod shared_section;
 pub(crate) mod string;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
 pub(crate) mod word;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod thread;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod token;
 pub(crate) mod work_queue;

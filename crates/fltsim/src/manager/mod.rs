@@ -75,6 +75,7 @@ impl Object {
     pub(crate) fn kernel(self) -> Option<Arc<dyn KernelObject>> {
         match self {
             Self::File(file) => Some(file),
+            Self::Transaction(transaction) => Some(transaction),
             Self::Kernel(object) => Some(object),
             _ => None,
         }

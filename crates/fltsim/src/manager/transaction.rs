@@ -1,10 +1,12 @@
 //! Transactions: enlistment, notifications, commit and rollback.
 
 use super::context::{Key, ObjectKey};
-use super::{Instance, Volume};
+use super::{Instance, Object, Volume, publish};
 use crate::config::TransactionEnd;
 use crate::filesystem::TransactionId;
+use crate::io::DriverMemory;
 use crate::kernel::fault::Fault;
+use crate::kernel::handle::KernelObject;
 use crate::kernel::scope::{Callback, Scope};
 use crate::machine::Inner;
 use crate::manager::instance::InstanceState;
@@ -47,7 +49,23 @@ pub(crate) struct Transaction {
     pub(crate) machine: Weak<Inner>,
     state: Mutex<State>,
     changed: Condvar,
+    /// What `IoGetTransactionParameterBlock` gives.
+    block: Box<DriverMemory<ParameterBlock>>,
+    /// Handles that drivers have.
+    handles: Mutex<u64>,
 }
+
+/// `TXN_PARAMETER_BLOCK`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ParameterBlock {
+    length: USHORT,
+    /// The version of the file that is seen: `TXF_MINIVERSION_DEFAULT_VIEW`.
+    view: USHORT,
+    transaction: PVOID,
+}
+
+const _: () = assert!(size_of::<ParameterBlock>() == 16);
 
 /// What a filter answered.
 enum Answer {
@@ -67,7 +85,47 @@ impl Transaction {
                 abort: false,
             }),
             changed: Condvar::new(),
+            block: Box::new(DriverMemory::new(ParameterBlock {
+                length: 16,
+                view: 0xFFFE,
+                transaction: std::ptr::null_mut(),
+            })),
+            handles: Mutex::default(),
         }
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(machine: &Inner) -> Arc<Self> {
+        let this = machine.this().map(|this| Arc::downgrade(&this));
+        let object = Arc::new(Self::new(this.unwrap_or_default(), machine.next_id()));
+        let pointer: PVOID = object.pointer().cast();
+        object.block.modify(|block| block.transaction = pointer);
+        let found = Object::Transaction(Arc::clone(&object));
+        publish(machine, pointer as usize, found);
+        machine.transactions.lock().push(Arc::clone(&object));
+        object
+    }
+
+    /// Whether it has neither ended nor begun to.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state.lock().phase == Phase::Active
+    }
+
+    /// The structure that says which transaction a file is in.
+    pub(crate) fn parameter_block(&self) -> PVOID {
+        self.block.pointer().cast()
+    }
+
+    /// What identifies it: its number, on this machine.
+    pub(crate) fn unit_of_work(&self) -> GUID {
+        let mut id = GUID {
+            Data1: 0x5472_616E,
+            Data2: 0x7361,
+            Data3: 0x4374,
+            Data4: [0; 8],
+        };
+        id.Data4 = self.id.to_be_bytes();
+        id
     }
 
     /// What a driver knows it by.
@@ -461,6 +519,55 @@ impl Transaction {
         }
         if finalized {
             self.end(machine);
+        }
+    }
+}
+
+impl KernelObject for Transaction {
+    fn name(&self) -> &'static str {
+        "transaction"
+    }
+
+    fn handle_name(&self) -> &'static str {
+        "transaction handle"
+    }
+
+    fn object_type(&self) -> &'static str {
+        "TmTransactionObjectType"
+    }
+
+    fn owner(&self) -> &Weak<Inner> {
+        &self.machine
+    }
+
+    fn address(&self) -> usize {
+        &raw const *self as usize
+    }
+
+    fn reference(&self, call: &'static str) -> bool {
+        if let Some(machine) = self.machine.upgrade() {
+            machine.held.add("transaction", self.address(), call);
+        }
+        true
+    }
+
+    fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool {
+        machine.held.remove(self.address())
+    }
+
+    fn handle_opened(&self) {
+        *self.handles.lock() += 1;
+    }
+
+    fn handle_closed(self: Arc<Self>, machine: &Arc<Inner>) {
+        let mut handles = self.handles.lock();
+        *handles = handles.saturating_sub(1);
+        let last = *handles == 0;
+        drop(handles);
+        if last {
+            // A transaction whose last handle is closed before it was committed is rolled back; one
+            // that has ended has nothing left to roll back.
+            let _ = self.rollback(machine);
         }
     }
 }

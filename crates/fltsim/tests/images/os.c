@@ -678,3 +678,185 @@ EXPORT ULONG64 timers(void)
     CHECK(runs >= 3 && runs == job.Runs);
     return 0;
 }
+
+/* Sections and processes by handle */
+
+EXPORT ULONG64 sections(void)
+{
+    UNICODE_STRING name = STRING(L"\\BaseNamedObjects\\OsSection");
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(&name, OBJ_KERNEL_HANDLE);
+    HANDLE section, again;
+    LONGLONG size = 0x18000, offset = 0x10000;
+    PVOID one = 0, two = 0, object, three;
+    SIZE_T first = 0, second = 0, third = 0;
+    CHECK(ZwCreateSection(&section, SECTION_ALL_ACCESS, 0, &size, 0x55, SEC_COMMIT, 0) ==
+          STATUS_INVALID_PAGE_PROTECTION);
+    CHECK(ZwCreateSection(&section, SECTION_ALL_ACCESS, 0, 0, PAGE_READWRITE, SEC_COMMIT, 0) ==
+          (NTSTATUS)0xC00000F2);
+    CHECK(ZwCreateSection(&section, SECTION_ALL_ACCESS, &attributes, &size, PAGE_READWRITE, SEC_COMMIT, 0) ==
+          STATUS_SUCCESS);
+    CHECK(ZwOpenSection(&again, SECTION_ALL_ACCESS, &attributes) == STATUS_SUCCESS);
+    CHECK(ZwMapViewOfSection(section, NtCurrentProcess(), &one, 0, 0, 0, &first, ViewUnmap, 0,
+                             PAGE_READWRITE) == STATUS_SUCCESS);
+    CHECK(one != 0 && first == 0x18000 && ((char *)one)[first - 1] == 0);
+    CHECK(ZwMapViewOfSection(again, NtCurrentProcess(), &two, 0, 0, &offset, &second, ViewUnmap, 0,
+                             PAGE_READWRITE) == STATUS_SUCCESS);
+    CHECK(second == 0x8000);
+    ((char *)one)[0x10005] = 55;
+    CHECK(((char *)two)[5] == 55);
+    CHECK(ZwMapViewOfSection(again, NtCurrentProcess(), &two, 0, 0, 0, &second, ViewUnmap, 0,
+                             PAGE_READWRITE) == STATUS_CONFLICTING_ADDRESSES);
+    offset = 0x1000;
+    object = 0;
+    CHECK(ZwMapViewOfSection(again, NtCurrentProcess(), &object, 0, 0, &offset, &second, ViewUnmap, 0,
+                             PAGE_READWRITE) == STATUS_MAPPED_ALIGNMENT);
+    offset = 0x20000;
+    CHECK(ZwMapViewOfSection(again, NtCurrentProcess(), &object, 0, 0, &offset, &second, ViewUnmap, 0,
+                             PAGE_READWRITE) == STATUS_INVALID_VIEW_SIZE);
+    CHECK(ObReferenceObjectByHandle(section, 0, *MmSectionObjectType, KernelMode, &object, 0) ==
+          STATUS_SUCCESS);
+    CHECK(MmMapViewInSystemSpace(object, &three, &third) == STATUS_SUCCESS && third == 0x18000);
+    CHECK(((char *)three)[0x10005] == 55 && MmUnmapViewInSystemSpace(three) == STATUS_SUCCESS);
+    ObfDereferenceObject(object);
+    CHECK(ZwUnmapViewOfSection(NtCurrentProcess(), (char *)two + 77) == STATUS_SUCCESS);
+    CHECK(ZwClose(section) == STATUS_SUCCESS && ZwClose(again) == STATUS_SUCCESS);
+    /* A view keeps its section. */
+    CHECK(((char *)one)[0x10005] == 55);
+    CHECK(ZwUnmapViewOfSection(NtCurrentProcess(), one) == STATUS_SUCCESS);
+    CHECK(ZwUnmapViewOfSection(NtCurrentProcess(), one) == STATUS_NOT_MAPPED_VIEW);
+    return 0;
+}
+
+EXPORT ULONG64 process_handles(void)
+{
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(0, OBJ_KERNEL_HANDLE);
+    CLIENT_ID client = {(HANDLE)4, 0};
+    PROCESS_BASIC_INFORMATION basic;
+    HANDLE handle;
+    ULONG needed = 0, session = 9;
+    CHECK(ZwOpenProcess(&handle, 0x400, &attributes, &client) == STATUS_SUCCESS);
+    CHECK(ZwQueryInformationProcess(handle, 0, &basic, sizeof basic, &needed) == STATUS_SUCCESS);
+    CHECK(needed == sizeof basic && basic.UniqueProcessId == 4 && basic.ExitStatus == STATUS_PENDING);
+    CHECK(ZwQueryInformationProcess(handle, 24, &session, 4, 0) == STATUS_SUCCESS && session == 0);
+    CHECK(ZwQueryInformationProcess(handle, 0, &basic, 4, 0) == STATUS_INFO_LENGTH_MISMATCH);
+    CHECK(ZwQueryInformationProcess(handle, 9999, &basic, 4, 0) == STATUS_INVALID_INFO_CLASS);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    client.UniqueThread = PsGetCurrentThreadId();
+    CHECK(ZwOpenThread(&handle, 0x40, &attributes, &client) == STATUS_SUCCESS);
+    CHECK(ZwQueryInformationProcess(handle, 0, &basic, sizeof basic, 0) == STATUS_OBJECT_TYPE_MISMATCH);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    client.UniqueProcess = (HANDLE)12;
+    client.UniqueThread = 0;
+    CHECK(ZwOpenProcess(&handle, 0x400, &attributes, &client) == STATUS_INVALID_CID);
+    return 0;
+}
+
+/* Tokens and access */
+
+EXPORT ULONG64 tokens(void)
+{
+    SECURITY_SUBJECT_CONTEXT subject;
+    PVOID token = PsReferencePrimaryToken(PsGetCurrentProcess());
+    SID_AND_ATTRIBUTES *user;
+    TOKEN_GROUPS *groups;
+    TOKEN_STATISTICS *statistics;
+    ULONG64 integrity = 0;
+    LUID id, debug = {20, 0}, none = {99, 0};
+    PRIVILEGE_SET set = {2, 1, {{{20, 0}, 0}, {{99, 0}, 0}}};
+    SeCaptureSubjectContext(&subject);
+    CHECK(subject.ClientToken == 0 && subject.PrimaryToken == token);
+    CHECK(SeTokenIsAdmin(token));
+    CHECK(SeQueryAuthenticationIdToken(token, &id) == STATUS_SUCCESS && id.LowPart == 0x3E7);
+    CHECK(SeQueryInformationToken(token, TokenUser, (PVOID *)&user) == STATUS_SUCCESS);
+    CHECK(user->Sid == (SID *)(user + 1) && user->Sid->Revision == 1);
+    CHECK(user->Sid->SubAuthorityCount == 1 && user->Sid->SubAuthority[0] == 18);
+    ExFreePool(user);
+    CHECK(SeQueryInformationToken(token, TokenGroups, (PVOID *)&groups) == STATUS_SUCCESS);
+    CHECK(groups->GroupCount == 4 && groups->Groups[0].Sid->SubAuthority[1] == 544);
+    CHECK(groups->Groups[3].Sid->IdentifierAuthority[5] == 16);
+    ExFreePool(groups);
+    CHECK(SeQueryInformationToken(token, TokenStatistics, (PVOID *)&statistics) == STATUS_SUCCESS);
+    CHECK(statistics->AuthenticationId.LowPart == 0x3E7 && statistics->TokenType == 1);
+    CHECK(statistics->GroupCount == 4 && statistics->PrivilegeCount == 35);
+    ExFreePool(statistics);
+    CHECK(SeQueryInformationToken(token, TokenIntegrityLevel, (PVOID *)&integrity) == STATUS_SUCCESS);
+    CHECK(integrity == 0x4000);
+    CHECK(SeQueryInformationToken(token, 999, (PVOID *)&user) == STATUS_INVALID_INFO_CLASS);
+    CHECK(SeSinglePrivilegeCheck(debug, UserMode) && !SeSinglePrivilegeCheck(none, UserMode));
+    CHECK(SeSinglePrivilegeCheck(none, KernelMode));
+    CHECK(!SePrivilegeCheck(&set, &subject, UserMode) && set.Privilege[0].Attributes == 0x80000000);
+    set.Control = 0;
+    CHECK(SePrivilegeCheck(&set, &subject, UserMode));
+    SeReleaseSubjectContext(&subject);
+    PsDereferencePrimaryToken(token);
+    return 0;
+}
+
+EXPORT ULONG64 access_checks(void)
+{
+    static SID system = {1, 1, {0, 0, 0, 0, 0, 5}, {18}}, other = {1, 1, {0, 0, 0, 0, 0, 5}, {99}};
+    /* Everyone may not write; SYSTEM may read and write. */
+    TWO_ACES acl = {2, 0, sizeof acl, 2, 0, {{1, 0, 20, 2, 1, 1, {0, 0, 0, 0, 0, 1}, 0},
+                                             {0, 0, 20, 3, 1, 1, {0, 0, 0, 0, 0, 5}, 18}}};
+    SECURITY_DESCRIPTOR descriptor = {1, 0, SE_DACL_PRESENT, &other, 0, 0, &acl};
+    GENERIC_MAPPING mapping = {1, 2, 4, 7};
+    SECURITY_SUBJECT_CONTEXT subject;
+    ULONG granted;
+    NTSTATUS status;
+#define ACCESS(desired, mode)                                                                      \
+    SeAccessCheck(&descriptor, &subject, 1, desired, 0, 0, &mapping, mode, &granted, &status)
+    SeCaptureSubjectContext(&subject);
+    SeLockSubjectContext(&subject);
+    CHECK(ACCESS(GENERIC_READ, UserMode) && granted == 1 && status == STATUS_SUCCESS);
+    CHECK(!ACCESS(2, UserMode) && granted == 0 && status == STATUS_ACCESS_DENIED);
+    CHECK(ACCESS(2, KernelMode) && granted == 2);
+    CHECK(!ACCESS(4, UserMode) && !ACCESS(READ_CONTROL, UserMode));
+    CHECK(ACCESS(MAXIMUM_ALLOWED, UserMode) && granted == 1);
+    CHECK(ACCESS(MAXIMUM_ALLOWED, KernelMode) && granted == 7);
+    descriptor.Owner = &system;
+    CHECK(ACCESS(READ_CONTROL | WRITE_DAC, UserMode) && granted == (READ_CONTROL | WRITE_DAC));
+    descriptor.Dacl = 0;
+    CHECK(ACCESS(6, UserMode) && granted == 6);
+    CHECK(!ACCESS(0, UserMode));
+    SeUnlockSubjectContext(&subject);
+    SeReleaseSubjectContext(&subject);
+    return 0;
+}
+
+EXPORT ULONG64 tokens_left(void)
+{
+    static SECURITY_SUBJECT_CONTEXT subject;
+    SeCaptureSubjectContext(&subject);
+    SeLockSubjectContext(&subject);
+    PsReferencePrimaryToken(PsGetCurrentProcess());
+    SeReleaseSubjectContext(&subject + 1);
+    return 0;
+}
+
+/* Transactions */
+
+EXPORT ULONG64 transactions(void)
+{
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(0, OBJ_KERNEL_HANDLE);
+    HANDLE handle, second;
+    PVOID transaction;
+    GUID one = {{0, 0}}, two = {{0, 0}};
+    CHECK(ZwCreateTransaction(&handle, 0x12003F, &attributes, 0, 0, 0, 0, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(handle, 0, *TmTransactionObjectType, KernelMode, &transaction, 0) ==
+          STATUS_SUCCESS);
+    CHECK(TmIsTransactionActive(transaction));
+    TmGetTransactionId(transaction, &one);
+    CHECK(ZwCommitTransaction(handle, 1) == STATUS_SUCCESS && !TmIsTransactionActive(transaction));
+    CHECK(TmCommitTransaction(transaction, 1) == STATUS_TRANSACTION_NOT_ACTIVE);
+    CHECK(ZwRollbackTransaction(handle, 0) == STATUS_TRANSACTION_NOT_ACTIVE);
+    ObfDereferenceObject(transaction);
+    CHECK(ZwClose(handle) == STATUS_SUCCESS);
+    CHECK(ZwCreateTransaction(&second, 0x12003F, &attributes, 0, 0, 0, 0, 0, 0, 0) == STATUS_SUCCESS);
+    CHECK(ObReferenceObjectByHandle(second, 0, 0, KernelMode, &transaction, 0) == STATUS_SUCCESS);
+    TmGetTransactionId(transaction, &two);
+    CHECK(one.Words[1] != two.Words[1]);
+    /* Closing the last handle rolls it back. */
+    CHECK(ZwClose(second) == STATUS_SUCCESS && !TmIsTransactionActive(transaction));
+    ObfDereferenceObject(transaction);
+    return 0;
+}

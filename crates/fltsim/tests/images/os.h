@@ -328,3 +328,143 @@ IMPORT BOOLEAN ExSetTimer(PVOID timer, LONGLONG due, LONGLONG period, PVOID para
 IMPORT BOOLEAN ExCancelTimer(PVOID timer, PVOID parameters);
 IMPORT BOOLEAN ExDeleteTimer(PVOID timer, BOOLEAN cancel, BOOLEAN wait, PVOID parameters);
 IMPORT void KeInitializeEvent(KEVENT *event, ULONG type, BOOLEAN state);
+
+/* Sections and processes by handle */
+#define PAGE_READONLY 0x02
+#define PAGE_READWRITE 0x04
+#define SEC_COMMIT 0x8000000
+#define SECTION_ALL_ACCESS 0xF001F
+#define ViewUnmap 2
+#define STATUS_CONFLICTING_ADDRESSES ((NTSTATUS)0xC0000018)
+#define STATUS_NOT_MAPPED_VIEW ((NTSTATUS)0xC0000019)
+#define STATUS_INVALID_VIEW_SIZE ((NTSTATUS)0xC000001F)
+#define STATUS_INVALID_PAGE_PROTECTION ((NTSTATUS)0xC0000045)
+#define STATUS_MAPPED_ALIGNMENT ((NTSTATUS)0xC0000220)
+#define STATUS_INVALID_INFO_CLASS ((NTSTATUS)0xC0000003)
+extern PVOID *MmSectionObjectType;
+
+IMPORT NTSTATUS ZwCreateSection(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes,
+                                const LONGLONG *size, ULONG protection, ULONG allocation, HANDLE file);
+IMPORT NTSTATUS ZwOpenSection(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes);
+IMPORT NTSTATUS ZwMapViewOfSection(HANDLE section, HANDLE process, PVOID *base, ULONG64 zero, SIZE_T commit,
+                                   LONGLONG *offset, SIZE_T *size, ULONG inherit, ULONG type,
+                                   ULONG protection);
+IMPORT NTSTATUS ZwUnmapViewOfSection(HANDLE process, PVOID base);
+IMPORT NTSTATUS MmMapViewInSystemSpace(PVOID section, PVOID *base, SIZE_T *size);
+IMPORT NTSTATUS MmUnmapViewInSystemSpace(PVOID base);
+
+typedef struct {
+    NTSTATUS ExitStatus;
+    PVOID PebBaseAddress;
+    ULONG64 AffinityMask;
+    LONG BasePriority;
+    ULONG64 UniqueProcessId, InheritedFromUniqueProcessId;
+} PROCESS_BASIC_INFORMATION;
+IMPORT NTSTATUS ZwOpenProcess(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes, CLIENT_ID *client);
+IMPORT NTSTATUS ZwOpenThread(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes, CLIENT_ID *client);
+IMPORT NTSTATUS ZwQueryInformationProcess(HANDLE process, ULONG class, PVOID buffer, ULONG length,
+                                          ULONG *needed);
+
+/* Tokens and access */
+typedef struct {
+    PVOID ClientToken;
+    ULONG ImpersonationLevel;
+    PVOID PrimaryToken, ProcessAuditId;
+} SECURITY_SUBJECT_CONTEXT;
+typedef struct {
+    ULONG LowPart;
+    LONG HighPart;
+} LUID;
+typedef struct {
+    ULONG PrivilegeCount, Control;
+    struct {
+        LUID Luid;
+        ULONG Attributes;
+    } Privilege[2];
+} PRIVILEGE_SET;
+typedef struct {
+    UCHAR Revision, SubAuthorityCount, IdentifierAuthority[6];
+    ULONG SubAuthority[8];
+} SID;
+typedef struct {
+    SID *Sid;
+    ULONG Attributes;
+} SID_AND_ATTRIBUTES;
+typedef struct {
+    ULONG GroupCount;
+    SID_AND_ATTRIBUTES Groups[8];
+} TOKEN_GROUPS;
+typedef struct {
+    LUID TokenId, AuthenticationId;
+    LONGLONG ExpirationTime;
+    ULONG TokenType, ImpersonationLevel, DynamicCharged, DynamicAvailable, GroupCount, PrivilegeCount;
+    LUID ModifiedId;
+} TOKEN_STATISTICS;
+typedef struct {
+    UCHAR Revision, Sbz1;
+    USHORT Control;
+    SID *Owner, *Group;
+    PVOID Sacl, Dacl;
+} SECURITY_DESCRIPTOR;
+typedef struct {
+    UCHAR AclRevision, Sbz1;
+    USHORT AclSize, AceCount, Sbz2;
+    struct {
+        UCHAR AceType, AceFlags;
+        USHORT AceSize;
+        ULONG Mask;
+        UCHAR Revision, SubAuthorityCount, IdentifierAuthority[6];
+        ULONG SubAuthority;
+    } Ace[2];
+} TWO_ACES;
+typedef struct {
+    ULONG Read, Write, Execute, All;
+} GENERIC_MAPPING;
+
+#define TokenUser 1
+#define TokenGroups 2
+#define TokenStatistics 10
+#define TokenIntegrityLevel 25
+#define SE_DACL_PRESENT 4
+#define READ_CONTROL 0x20000
+#define WRITE_DAC 0x40000
+#define GENERIC_READ 0x80000000
+#define MAXIMUM_ALLOWED 0x2000000
+
+IMPORT void SeCaptureSubjectContext(SECURITY_SUBJECT_CONTEXT *context);
+IMPORT void SeReleaseSubjectContext(SECURITY_SUBJECT_CONTEXT *context);
+IMPORT void SeLockSubjectContext(SECURITY_SUBJECT_CONTEXT *context);
+IMPORT void SeUnlockSubjectContext(SECURITY_SUBJECT_CONTEXT *context);
+IMPORT PVOID PsReferencePrimaryToken(PVOID process);
+IMPORT void PsDereferencePrimaryToken(PVOID token);
+IMPORT BOOLEAN SeTokenIsAdmin(PVOID token);
+IMPORT NTSTATUS SeQueryAuthenticationIdToken(PVOID token, LUID *id);
+IMPORT NTSTATUS SeQueryInformationToken(PVOID token, ULONG class, PVOID *information);
+IMPORT BOOLEAN SeSinglePrivilegeCheck(LUID privilege, KPROCESSOR_MODE mode);
+IMPORT BOOLEAN SePrivilegeCheck(PRIVILEGE_SET *set, SECURITY_SUBJECT_CONTEXT *context, KPROCESSOR_MODE mode);
+IMPORT BOOLEAN SeAccessCheck(SECURITY_DESCRIPTOR *descriptor, SECURITY_SUBJECT_CONTEXT *context, BOOLEAN locked,
+                             ULONG desired, ULONG previously, PVOID *privileges, GENERIC_MAPPING *mapping,
+                             KPROCESSOR_MODE mode, ULONG *granted, NTSTATUS *status);
+
+/* Transactions and files */
+typedef struct {
+    USHORT Length, TxFsContext;
+    PVOID TransactionObject;
+} TXN_PARAMETER_BLOCK;
+typedef struct {
+    ULONG64 Words[2];
+} GUID;
+#define STATUS_TRANSACTION_NOT_ACTIVE ((NTSTATUS)0xC0190003)
+extern PVOID *TmTransactionObjectType;
+IMPORT NTSTATUS ZwCreateTransaction(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes, GUID *unit,
+                                    HANDLE manager, ULONG options, ULONG isolation, ULONG flags,
+                                    LONGLONG *timeout, UNICODE_STRING *description);
+IMPORT NTSTATUS ZwCommitTransaction(HANDLE handle, BOOLEAN wait);
+IMPORT NTSTATUS ZwRollbackTransaction(HANDLE handle, BOOLEAN wait);
+IMPORT NTSTATUS TmCommitTransaction(PVOID transaction, BOOLEAN wait);
+IMPORT NTSTATUS TmRollbackTransaction(PVOID transaction, BOOLEAN wait);
+IMPORT BOOLEAN TmIsTransactionActive(PVOID transaction);
+IMPORT void TmGetTransactionId(PVOID transaction, GUID *id);
+IMPORT TXN_PARAMETER_BLOCK *IoGetTransactionParameterBlock(PVOID file);
+IMPORT NTSTATUS FsRtlGetFileSize(PVOID file, LONGLONG *size);
+IMPORT BOOLEAN CcPurgeCacheSection(PVOID pointers, LONGLONG *offset, ULONG length, ULONG flags);

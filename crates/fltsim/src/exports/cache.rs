@@ -1,0 +1,112 @@
+//! What file systems and their filters ask the cache and the memory manager about a file. Nothing
+//! is cached here and nothing is mapped that could be in the way.
+
+use super::{enter, exports, file_object, write};
+use crate::io::Purpose;
+use crate::kernel::scope;
+use fltmgr_sys::*;
+
+fn here(call: &'static str) {
+    if let Some(machine) = scope::machine() {
+        enter(&machine, call);
+    }
+}
+
+const DONE: IO_STATUS_BLOCK = IO_STATUS_BLOCK {
+    __bindgen_anon_1: IO_STATUS_BLOCK_UNION {
+        Status: STATUS_SUCCESS,
+    },
+    Information: 0,
+};
+
+exports! {
+    /// Writes what is cached of a file: nothing.
+    unsafe fn CcFlushCache(
+        _pointers: PVOID,
+        _offset: *const i64,
+        _length: ULONG,
+        status: *mut IO_STATUS_BLOCK,
+    ) {
+        here("CcFlushCache");
+        // SAFETY: the caller passes a place, or null.
+        unsafe { write(status, DONE) };
+    }
+
+    /// Throws what is cached of a file away: nothing.
+    unsafe fn CcPurgeCacheSection(
+        _pointers: PVOID,
+        _offset: *const i64,
+        _length: ULONG,
+        _flags: ULONG,
+    ) -> BOOLEAN {
+        here("CcPurgeCacheSection");
+        1
+    }
+
+    /// Writes what is cached of a file and throws it away.
+    unsafe fn CcCoherencyFlushAndPurgeCache(
+        _pointers: PVOID,
+        _offset: *const i64,
+        _length: ULONG,
+        status: *mut IO_STATUS_BLOCK,
+        _flags: ULONG,
+    ) {
+        here("CcCoherencyFlushAndPurgeCache");
+        // SAFETY: the caller passes a place.
+        unsafe { write(status, DONE) };
+    }
+
+    /// Lets go of a file that is mapped as an image, as none is.
+    unsafe fn MmFlushImageSection(_pointers: PVOID, _kind: i32) -> BOOLEAN {
+        here("MmFlushImageSection");
+        1
+    }
+
+    /// Whether a file can be truncated: nothing is mapped of it.
+    unsafe fn MmCanFileBeTruncated(_pointers: PVOID, _size: *const i64) -> BOOLEAN {
+        here("MmCanFileBeTruncated");
+        1
+    }
+
+    /// Whether a user can write to a file through a view: nothing is mapped.
+    unsafe fn MmDoesFileHaveUserWritableReferences(_pointers: PVOID) -> ULONG {
+        here("MmDoesFileHaveUserWritableReferences");
+        0
+    }
+
+    /// The size of an open file.
+    unsafe fn FsRtlGetFileSize(file: PFILE_OBJECT, size: *mut i64) -> NTSTATUS {
+        const CALL: &str = "FsRtlGetFileSize";
+        let Some((machine, file)) = file_object(CALL, "FileObject", file) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        match file.section_size() {
+            Ok(found) => {
+                // SAFETY: the caller passes a place.
+                unsafe { write(size, i64::try_from(found).unwrap_or(i64::MAX)) };
+                STATUS_SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Whether a file is a paging file.
+    unsafe fn FsRtlIsPagingFile(file: PFILE_OBJECT) -> ULONG {
+        const CALL: &str = "FsRtlIsPagingFile";
+        let Some((machine, file)) = file_object(CALL, "FileObject", file) else {
+            return 0;
+        };
+        enter(&machine, CALL);
+        ULONG::from(file.purpose() == Purpose::PagingFile)
+    }
+
+    /// Whether a file object takes no part in sharing: every one does.
+    unsafe fn IoIsFileObjectIgnoringSharing(file: PFILE_OBJECT) -> BOOLEAN {
+        const CALL: &str = "IoIsFileObjectIgnoringSharing";
+        if let Some((machine, _)) = file_object(CALL, "FileObject", file) {
+            enter(&machine, CALL);
+        }
+        0
+    }
+}
