@@ -3,9 +3,10 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
+use fltsim::filesystem::Personality;
 use fltsim::image::{Image, Installed};
 use fltsim::verifier::Severity;
-use fltsim::{DriverConfig, Machine};
+use fltsim::{DriverConfig, Machine, OpenOptions, VolumeConfig};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 const OS: &[u8] = include_bytes!("images/os.sys");
@@ -313,4 +314,21 @@ fn what_is_left_of_tokens_is_reported() {
     ];
     assert_eq!(left, expected);
     assert_eq!(violations(&machine).len(), 1);
+}
+
+#[test]
+fn a_file_object_is_asked() {
+    let machine = Machine::default();
+    let config = VolumeConfig::memory(r"\Device\HarddiskVolume1", Personality::ntfs());
+    let volume = machine.add_volume(config);
+    let transaction = machine.begin_transaction();
+    let options = OpenOptions::create().transaction(&transaction);
+    let file = volume.open(r"\a.txt", options).unwrap();
+    file.write(0, &[7; 1234]).unwrap();
+    let asked = ask(&machine, "file_asked", file.file_object() as u64);
+    assert_eq!(asked, 0, "the line of os.c");
+    drop(file);
+    transaction.commit().unwrap();
+    let outcome = machine.finish();
+    assert!(outcome.is_clean(), "{outcome:#?}");
 }

@@ -74,11 +74,13 @@ unsafe fn set(call: &'static str, event: HANDLE, to: LONG, previous: *mut LONG) 
     let Some(machine) = here(call) else {
         return STATUS_INVALID_HANDLE;
     };
-    let Some((object, _)) = behind(&machine, event) else {
-        return STATUS_INVALID_HANDLE;
-    };
-    let Some(event) = downcast::<Event>(object) else {
-        return STATUS_OBJECT_TYPE_MISMATCH;
+    let Some(event) = machine.handles.find_as::<Event>(event) else {
+        let other = behind(&machine, event).is_some();
+        return if other {
+            STATUS_OBJECT_TYPE_MISMATCH
+        } else {
+            STATUS_INVALID_HANDLE
+        };
     };
     // SAFETY: an event that is kept here.
     let before = unsafe { change(event.body.pointer().cast(), |_| to) };

@@ -11,6 +11,8 @@
     reason = "names and parameters are those of the C headers"
 )]
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod attributes;
 #[cfg(target_arch = "x86_64")]
 mod avl_table;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -20,8 +22,6 @@ mod bitmap;
 mod c_library;
 #[cfg(target_arch = "x86_64")]
 mod c_print;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod attributes;
 mod cache;
 mod context;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -49,11 +49,11 @@ mod lock;
 #[cfg(target_arch = "x86_64")]
 mod lookaside;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod mdl;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod mutex;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod mdl;
 mod name;
 mod narrow_string;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -74,14 +74,14 @@ mod rtl;
 #[cfg(target_arch = "x86_64")]
 mod run_once;
 mod rundown;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod section;
 mod security_rtl;
 mod spin_lock;
 mod system;
-mod time;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod section;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod thread;
+mod time;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod timer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

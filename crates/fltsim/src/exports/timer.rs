@@ -62,7 +62,9 @@ fltapi! {
     unsafe fn expired(_dpc: *mut Dpc, context: PVOID, _one: PVOID, _two: PVOID) {
         let timer = context.cast::<ExTimer>();
         // SAFETY: by this function's contract.
-        let (callback, argument) = unsafe { ((*timer).callback, (*timer).context) };
+        let callback = unsafe { (*timer).callback };
+        // SAFETY: by this function's contract.
+        let argument = unsafe { (*timer).context };
         if let Some(callback) = callback {
             // SAFETY: the driver's own callback, with what it has passed for it.
             unsafe { callback(context, argument) };

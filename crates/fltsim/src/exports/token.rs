@@ -350,7 +350,9 @@ exports! {
             return 1;
         }
         // SAFETY: the caller passes a set.
-        let (count, control) = unsafe { ((*set).count, (*set).control) };
+        let count = unsafe { (*set).count };
+        // SAFETY: as above.
+        let control = unsafe { (*set).control };
         // SAFETY: as above.
         let first = unsafe { &raw mut (*set).first };
         let mut found = 0;

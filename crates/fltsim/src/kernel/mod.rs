@@ -29,15 +29,15 @@ pub(crate) mod registry;
 pub(crate) mod scope;
 pub(crate) mod section;
 pub(crate) mod security;
+pub(crate) mod shared_section;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod splay;
-pub(crate) mod shared_section;
 pub(crate) mod string;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod tree;
-pub(crate) mod word;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod thread;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod token;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tree;
+pub(crate) mod word;
 pub(crate) mod work_queue;

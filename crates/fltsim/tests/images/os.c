@@ -860,3 +860,20 @@ EXPORT ULONG64 transactions(void)
     ObfDereferenceObject(transaction);
     return 0;
 }
+
+/* What is said about a file object of 1234 bytes that was opened in a transaction. */
+EXPORT ULONG64 file_asked(PVOID file)
+{
+    TXN_PARAMETER_BLOCK *block = IoGetTransactionParameterBlock(file);
+    OBJECT_NAME_INFORMATION text[8];
+    LONGLONG size = 0;
+    ULONG needed;
+    CHECK(block != 0 && block->Length == sizeof *block && block->TxFsContext == 0xFFFE);
+    CHECK(ObGetObjectType(block->TransactionObject) == *TmTransactionObjectType);
+    CHECK(TmIsTransactionActive(block->TransactionObject));
+    CHECK(FsRtlGetFileSize(file, &size) == STATUS_SUCCESS && size == 1234);
+    CHECK(ObQueryNameString(file, text, sizeof text, &needed) == STATUS_SUCCESS);
+    CHECK(text->Name.Length == sizeof L"\\Device\\HarddiskVolume1\\a.txt" - 2);
+    CHECK(CcPurgeCacheSection(0, 0, 0, 0));
+    return 0;
+}
