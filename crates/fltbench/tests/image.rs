@@ -140,6 +140,12 @@ fn leaks_and_broken_rules_are_told() {
         report.violations
     );
     assert!(report.stopped.is_none());
+    let (report, status) = Bench::new("leak-port").report(&[]);
+    assert_eq!((status, report.leaks.len()), (1, 1), "{:?}", report.leaks);
+    assert_eq!(report.leaks[0].object, "server port");
+    // Nobody connects, so there is nothing to keep.
+    let (_, status) = Bench::new("keep-client").report(&[]);
+    assert_eq!(status, 0);
 }
 
 #[test]

@@ -413,6 +413,14 @@ layout! {
         FinalComponent = 88,
         ParentDir = 104,
     }
+    FILTER_MESSAGE_HEADER: 16, 8 {
+        ReplyLength = 0,
+        MessageId = 8,
+    }
+    FILTER_REPLY_HEADER: 16, 8 {
+        Status = 0,
+        MessageId = 8,
+    }
     FLT_VOLUME_PROPERTIES: 72, 8 {
         DeviceType = 0,
         DeviceCharacteristics = 4,
@@ -922,6 +930,8 @@ values! {
     FLTFL_IO_OPERATION_PAGING = 2,
     FLTFL_IO_OPERATION_DO_NOT_UPDATE_BYTE_OFFSET = 4,
     FLTFL_IO_OPERATION_SYNCHRONOUS_PAGING = 8,
+    FLT_PORT_CONNECT = 1,
+    FLT_PORT_ALL_ACCESS = 2_031_617,
     OBJ_CASE_INSENSITIVE = 64,
     OBJ_KERNEL_HANDLE = 512,
     FileDirectoryInformation = 1,

@@ -5,6 +5,28 @@
 use crate::abi::{fltapi_callbacks, fltapi_functions};
 use crate::*;
 
+/// Access to a port: connecting to it.
+pub const FLT_PORT_CONNECT: ACCESS_MASK = 1;
+/// Access to a port: everything.
+pub const FLT_PORT_ALL_ACCESS: ACCESS_MASK = 0x1F_0001;
+
+/// What every message to user mode begins with there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FILTER_MESSAGE_HEADER {
+    /// How long the reply may be, its own header included; 0 if none is expected.
+    pub ReplyLength: ULONG,
+    pub MessageId: ULONGLONG,
+}
+
+/// What every reply from user mode begins with there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FILTER_REPLY_HEADER {
+    pub Status: NTSTATUS,
+    pub MessageId: ULONGLONG,
+}
+
 fltapi_callbacks! {
     /// A client connects. `IRQL == PASSIVE_LEVEL`.
     pub type PFLT_CONNECT_NOTIFY = fn(ClientPort: PFLT_PORT, ServerPortCookie: PVOID, ConnectionContext: PVOID, SizeOfContext: ULONG, ConnectionPortCookie: *mut PVOID) -> NTSTATUS;
@@ -18,7 +40,7 @@ fltapi_functions! {
     /// Creates a server port.
     ///
     /// `IRQL == PASSIVE_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
-    pub fn FltCreateCommunicationPort(Filter: PFLT_FILTER, ServerPort: *mut PFLT_PORT, ObjectAttributes: POBJECT_ATTRIBUTES, ServerPortCookie: PVOID, ConnectNotifyCallback: PFLT_CONNECT_NOTIFY, DisconnectNotifyCallback: PFLT_DISCONNECT_NOTIFY, MessageNotifyCallback: PFLT_MESSAGE_NOTIFY, MaxConnections: NTSTATUS) -> NTSTATUS;
+    pub fn FltCreateCommunicationPort(Filter: PFLT_FILTER, ServerPort: *mut PFLT_PORT, ObjectAttributes: POBJECT_ATTRIBUTES, ServerPortCookie: PVOID, ConnectNotifyCallback: PFLT_CONNECT_NOTIFY, DisconnectNotifyCallback: PFLT_DISCONNECT_NOTIFY, MessageNotifyCallback: PFLT_MESSAGE_NOTIFY, MaxConnections: LONG) -> NTSTATUS;
 
     /// Closes a server port.
     ///

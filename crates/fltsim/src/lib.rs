@@ -33,6 +33,7 @@ mod exports;
 mod io;
 mod machine;
 mod manager;
+mod port;
 
 pub use config::{Bugcheck, Config, Order, Policies, TransactionEnd, WindowsVersion};
 pub use exports::{implements, resolve};
@@ -47,3 +48,4 @@ pub use machine::{
 pub use manager::context::{ContextInfo, ContextKind};
 pub use manager::instance::InstanceInfo;
 pub use manager::statistics::{KindStatistics, Statistics};
+pub use port::{Message, Port};

@@ -29,6 +29,7 @@ use crate::manager::context::{ContextInfo, ContextStore, ObjectKey};
 use crate::manager::filter::{self, FilterState};
 use crate::manager::instance::{self, InstanceInfo, compare_altitudes};
 use crate::manager::reference::Held;
+use crate::manager::port::ServerPort;
 use crate::manager::statistics::{Counters, Statistics};
 use crate::manager::{self, Filter, Object, forget_machine, publish};
 use crate::storage::{MemoryStorage, Storage};
@@ -88,6 +89,8 @@ pub(crate) struct Inner {
     /// The threads that drivers have started and that have not ended.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) threads: Mutex<Vec<Arc<Thread>>>,
+    /// Server ports that are open.
+    pub(crate) ports: Mutex<Vec<Arc<ServerPort>>>,
     /// The sections that exist, for finding the one that a view is of.
     pub(crate) sections: Mutex<Vec<Arc<Section>>>,
     /// Objects that have ended and whose contexts go when the machine gets to it.
@@ -244,6 +247,7 @@ impl Machine {
             retired: Mutex::default(),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             threads: Mutex::default(),
+            ports: Mutex::default(),
             sections: Mutex::default(),
             later: Mutex::default(),
             debug: Mutex::default(),

@@ -62,6 +62,7 @@ mod notify;
 mod ob;
 mod object;
 mod operation;
+mod port;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -98,6 +99,7 @@ use crate::io::FileObject;
 use crate::kernel::irql;
 use crate::kernel::scope;
 use crate::machine::Inner;
+use crate::manager::port::{ClientPort, ServerPort};
 use crate::manager::{Filter, Instance, Object, Transaction, Volume, find};
 use crate::verifier::{Rule, irql_table};
 use fltmgr_sys::*;
@@ -215,6 +217,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         ob::resolve,
         object::resolve,
         operation::resolve,
+        port::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         process::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -357,6 +360,10 @@ lookup! {
     file_object: PFILE_OBJECT => File(FileObject), "file object";
     /// A transaction that a driver names, and its machine.
     transaction: PKTRANSACTION => Transaction(Transaction), "transaction";
+    /// A server port that a driver names, and its machine.
+    server_port: PFLT_PORT => ServerPort(ServerPort), "server port";
+    /// A client port that a driver names, and its machine.
+    client_port: PFLT_PORT => ClientPort(ClientPort), "client port";
     /// A driver object, and its machine.
     driver: PDRIVER_OBJECT => Driver(crate::kernel::registry::DriverRecord), "driver object";
 }

@@ -6,6 +6,7 @@
 use super::{enter, exports, write};
 use crate::kernel::irql;
 use crate::kernel::scope::{self, Callback, Scope};
+use crate::kernel::time::{deadline, now};
 use crate::machine::Inner;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 const STATUS_TIMEOUT: NTSTATUS = 0x102;
 /// Kinds of objects, in the first byte of their header.
@@ -27,8 +28,6 @@ const SEMAPHORE: u8 = 5;
 const THREAD_OBJECT: u8 = 6;
 const NOTIFICATION_TIMER: u8 = 8;
 const SYNCHRONIZATION_TIMER: u8 = 9;
-/// Between 1601 and 1970, in units of 100 ns.
-const EPOCH: i64 = 116_444_736_000_000_000;
 /// How many objects one wait may have.
 const MOST_OBJECTS: u32 = 64;
 /// `STATUS_SEMAPHORE_LIMIT_EXCEEDED` and `STATUS_MUTANT_NOT_OWNED`, which the kernel raises.
@@ -191,27 +190,6 @@ unsafe fn take(at: *mut DISPATCHER_HEADER) {
         }
         _ => {}
     }
-}
-
-/// When a timeout ends: relative if negative, or else a time since 1601.
-fn deadline(timeout: i64) -> Instant {
-    let ticks = if timeout <= 0 {
-        timeout.unsigned_abs()
-    } else {
-        u64::try_from(timeout - now()).unwrap_or(0)
-    };
-    let wait = Duration::from_nanos(ticks.saturating_mul(100));
-    let start = Instant::now();
-    start
-        .checked_add(wait)
-        .unwrap_or(start + Duration::from_secs(1 << 30))
-}
-
-/// The time since 1601 in units of 100 ns.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let ticks = since.map_or(0, |since| since.as_nanos() / 100);
-    i64::try_from(ticks).unwrap_or(0) + EPOCH
 }
 
 /// # Safety

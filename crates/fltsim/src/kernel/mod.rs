@@ -2,6 +2,7 @@
 
 pub mod irql;
 
+pub(crate) mod admission;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avl;
 pub(crate) mod bitmap;
@@ -37,6 +38,7 @@ pub(crate) mod string;
 pub(crate) mod thread;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod token;
+pub(crate) mod time;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
 pub(crate) mod word;

@@ -38,6 +38,9 @@ pub(crate) enum Callback {
     Dispatch,
     /// A completion routine of an IRP.
     Completion,
+    PortConnect,
+    PortDisconnect,
+    PortMessage,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }

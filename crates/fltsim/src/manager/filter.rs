@@ -1,5 +1,6 @@
 //! Filters: registering, filtering, unregistering.
 
+use super::port::{self, ClientPort};
 use super::reference::{Held, Rundown};
 use super::registration::Registration;
 use super::{Instance, Object, instance, publish};
@@ -39,6 +40,8 @@ pub(crate) struct Filter {
     pub(crate) names: AtomicU64,
     /// Other objects that it has to give back: section handles, for one.
     pub(crate) held: Held,
+    /// Its connections with user mode.
+    pub(crate) clients: Mutex<Vec<Arc<ClientPort>>>,
     /// Instances that still exist, attached or not.
     pub(crate) instances: Mutex<Vec<Arc<Instance>>>,
     /// Contexts that exist.
@@ -121,6 +124,7 @@ pub(crate) unsafe fn register(
         references: Rundown::default(),
         names: AtomicU64::new(0),
         held: Held::default(),
+        clients: Mutex::default(),
         instances: Mutex::default(),
         contexts: AtomicU64::new(0),
         mandatory: AtomicBool::new(false),
@@ -204,6 +208,7 @@ pub(crate) fn unregister(machine: &Arc<Inner>, filter: &Arc<Filter>) {
     } else {
         FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD
     };
+    port::disconnect_all(machine, filter);
     let instances = filter.instances.lock().clone();
     for instance in instances {
         instance::teardown(&instance, reason);
@@ -234,6 +239,7 @@ fn wait(machine: &Arc<Inner>, filter: &Filter) -> bool {
             && filter.references.count() == 0
             && filter.instances.lock().is_empty()
             && filter.names.load(Ordering::SeqCst) == 0
+            && !port::is_any_open(machine, filter)
     })
 }
 
@@ -250,6 +256,7 @@ fn report_leaks(machine: &Arc<Inner>, filter: &Arc<Filter>) {
         acquired: references.acquired(),
         note: String::new(),
     };
+    port::report_open(machine, filter, CALL);
     for (rule, leak) in machine.contexts.leaks(filter) {
         machine.verifier.leak(rule, CALL, leak);
     }

@@ -4,6 +4,7 @@ pub(crate) mod context;
 pub(crate) mod filter;
 pub(crate) mod instance;
 pub(crate) mod name;
+pub(crate) mod port;
 pub(crate) mod reference;
 pub(crate) mod registration;
 pub(crate) mod statistics;
@@ -23,6 +24,7 @@ use crate::kernel::registry::DriverRecord;
 use crate::machine::Inner;
 use context::Node;
 use dashmap::DashMap;
+use port::{ClientPort, ServerPort};
 use std::sync::{Arc, LazyLock, Weak};
 
 /// Something that a driver knows by address.
@@ -34,6 +36,8 @@ pub(crate) enum Object {
     Instance(Arc<Instance>),
     File(Arc<FileObject>),
     Transaction(Arc<Transaction>),
+    ServerPort(Arc<ServerPort>),
+    ClientPort(Arc<ClientPort>),
     Context(Arc<Node>),
     Memory(Arc<Memory>),
     /// Any other object with handles.
@@ -50,6 +54,8 @@ impl Object {
             Self::Instance(_) => "instance",
             Self::File(_) => "file object",
             Self::Transaction(_) => "transaction",
+            Self::ServerPort(_) => "server port",
+            Self::ClientPort(_) => "client port",
             Self::Context(_) => "context",
             Self::Memory(_) => "pool allocation",
             Self::Kernel(object) => object.name(),
@@ -65,6 +71,8 @@ impl Object {
             Self::Instance(instance) => instance.machine().upgrade(),
             Self::File(file) => file.machine().upgrade(),
             Self::Transaction(transaction) => transaction.machine.upgrade(),
+            Self::ServerPort(port) => port.machine.upgrade(),
+            Self::ClientPort(port) => port.server.machine.upgrade(),
             Self::Context(node) => node.machine.upgrade(),
             Self::Memory(memory) => memory.machine.upgrade(),
             Self::Kernel(object) => object.owner().upgrade(),
@@ -89,6 +97,8 @@ impl Object {
             Self::Instance(instance) => Weak::as_ptr(instance.machine()),
             Self::File(file) => Weak::as_ptr(file.machine()),
             Self::Transaction(transaction) => Weak::as_ptr(&transaction.machine),
+            Self::ServerPort(port) => Weak::as_ptr(&port.machine),
+            Self::ClientPort(port) => Weak::as_ptr(&port.server.machine),
             Self::Context(node) => Weak::as_ptr(&node.machine),
             Self::Memory(memory) => Weak::as_ptr(&memory.machine),
             Self::Kernel(object) => Weak::as_ptr(object.owner()),

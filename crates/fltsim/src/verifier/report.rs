@@ -57,6 +57,9 @@ pub enum Rule {
     /// A lock was not initialised, not held when it was released, held when it was deleted, freed
     /// or kept past the callback, or acquired by a thread that would wait for itself.
     V23,
+    /// A communication port was made or used wrongly: without a callback, with a NULL that must not
+    /// be, after it was closed.
+    V24,
 }
 
 /// How bad it is.

@@ -40,6 +40,19 @@ typedef struct {
     PVOID Others[11];
 } REGISTRATION;
 
+typedef struct {
+    ULONG Length;
+    PVOID RootDirectory;
+    UNICODE_STRING *ObjectName;
+    ULONG Attributes;
+    PVOID SecurityDescriptor, SecurityQualityOfService;
+} OBJECT_ATTRIBUTES;
+
+#define STATUS_INVALID_PARAMETER ((NTSTATUS)0xC000000D)
+#define STATUS_BUFFER_TOO_SMALL ((NTSTATUS)0xC0000023)
+#define OBJ_CASE_INSENSITIVE 0x40
+#define OBJ_KERNEL_HANDLE 0x200
+#define FLT_PORT_ALL_ACCESS 0x1F0001
 #define STREAM_CONTEXT 8
 #define KEEP_IF_EXISTS 1
 #define PAGED_POOL 1
@@ -54,6 +67,19 @@ IMPORT NTSTATUS FltAllocateContext(PVOID filter, USHORT type, SIZE_T size, ULONG
 IMPORT NTSTATUS FltGetStreamContext(PVOID instance, PVOID file, PVOID *context);
 IMPORT NTSTATUS FltSetStreamContext(PVOID instance, PVOID file, ULONG how, PVOID context, PVOID *old);
 IMPORT void FltReleaseContext(PVOID context);
+IMPORT NTSTATUS FltBuildDefaultSecurityDescriptor(PVOID *descriptor, ULONG access);
+IMPORT void FltFreeSecurityDescriptor(PVOID descriptor);
+IMPORT NTSTATUS FltCreateCommunicationPort(
+    PVOID filter, PVOID *port, OBJECT_ATTRIBUTES *attributes, PVOID cookie,
+    NTSTATUS (*connect)(PVOID client, PVOID server, PVOID context, ULONG size, PVOID *cookie),
+    void (*disconnect)(PVOID cookie),
+    NTSTATUS (*message)(PVOID cookie, PVOID input, ULONG input_length, PVOID output,
+                        ULONG output_length, ULONG *returned),
+    LONG connections);
+IMPORT void FltCloseCommunicationPort(PVOID port);
+IMPORT void FltCloseClientPort(PVOID filter, PVOID *client);
+IMPORT NTSTATUS FltSendMessage(PVOID filter, PVOID *client, PVOID data, ULONG length, PVOID reply,
+                               ULONG *reply_length, LONGLONG *timeout);
 IMPORT NTSTATUS ExInitializeLookasideListEx(LOOKASIDE *list, PVOID allocate, PVOID free, ULONG pool,
                                             ULONG flags, SIZE_T size, ULONG tag, USHORT depth);
 IMPORT void ExDeleteLookasideListEx(LOOKASIDE *list);
