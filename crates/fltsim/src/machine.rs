@@ -31,7 +31,7 @@ use crate::manager::instance::{self, InstanceInfo, compare_altitudes};
 use crate::manager::reference::Held;
 use crate::manager::port::ServerPort;
 use crate::manager::statistics::{Counters, Statistics};
-use crate::manager::{self, Filter, Object, forget_machine, publish};
+use crate::manager::{self, Filter, Object, ecp, forget_machine, publish};
 use crate::storage::{MemoryStorage, Storage};
 use crate::verifier::{Leak, Report, Rule, Verifier};
 use fltmgr_sys::*;
@@ -89,6 +89,7 @@ pub(crate) struct Inner {
     /// The threads that drivers have started and that have not ended.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) threads: Mutex<Vec<Arc<Thread>>>,
+    pub(crate) ecps: ecp::Store,
     /// Server ports that are open.
     pub(crate) ports: Mutex<Vec<Arc<ServerPort>>>,
     /// The sections that exist, for finding the one that a view is of.
@@ -247,6 +248,7 @@ impl Machine {
             retired: Mutex::default(),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             threads: Mutex::default(),
+            ecps: ecp::Store::default(),
             ports: Mutex::default(),
             sections: Mutex::default(),
             later: Mutex::default(),
@@ -752,6 +754,7 @@ pub(crate) fn unload(
         filter::report_volumes(inner, "FltUnregisterFilter");
         inner.handles.report(inner, "FltUnregisterFilter");
         report_kernel(inner, "FltUnregisterFilter");
+        inner.ecps.report(inner, "FltUnregisterFilter");
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ mod context;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
 mod data_scan;
+mod ecp;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod device;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -176,6 +177,8 @@ pub fn resolve(name: &str) -> Option<usize> {
         cache::resolve,
         context::resolve,
         data_scan::resolve,
+        ecp::resolve,
+        ecp::callback_data::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         device::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

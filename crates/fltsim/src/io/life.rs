@@ -8,7 +8,7 @@ use super::path;
 use crate::filesystem::Gone;
 use crate::kernel::irql;
 use crate::machine::Inner;
-use crate::manager::{Instance, Volume};
+use crate::manager::{Instance, Volume, ecp};
 use fltmgr_sys::*;
 use std::sync::Arc;
 
@@ -61,8 +61,18 @@ pub(crate) fn open_below(
     request.parameters.Create.FileAttributes = options.attributes;
     request.below = below;
     request.kernel = kernel;
+    let list = if options.parameters.is_empty() {
+        None
+    } else {
+        let from_user = !options.kernel_mode;
+        Some(ecp::of_user(machine, &options.parameters, from_user)?)
+    };
+    request.ecp_list = list.unwrap_or(0);
     let operation = Operation::new(machine, &file, &request);
     let (status, information) = path::run(&operation);
+    if let Some(list) = list {
+        machine.ecps.free_list(machine, "IRP_MJ_CREATE", list);
+    }
     if status < 0 || status == STATUS_REPARSE {
         // A filter may have failed what the file system had opened already.
         cancel_open(machine, &file);

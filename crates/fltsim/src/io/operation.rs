@@ -5,11 +5,12 @@ use super::driver_memory::DriverMemory;
 use super::file_object::FileObject;
 use crate::machine::Inner;
 use crate::manager::instance::compare_altitudes;
-use crate::manager::{Instance, Volume};
+use crate::manager::{Instance, Volume, ecp};
 use dashmap::DashMap;
 use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex};
 use std::ptr::null_mut;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock, Weak};
 
 /// The operations that are on their way, by the address of their callback data.
@@ -67,6 +68,8 @@ pub(crate) struct Request {
     pub(crate) synchronous: bool,
     /// Whether a driver asks, and not the owner of a handle.
     pub(crate) kernel: bool,
+    /// The list of extra create parameters that a create is issued with, or 0.
+    pub(crate) ecp_list: usize,
     /// The security context of a create.
     pub(crate) desired_access: Option<ACCESS_MASK>,
 }
@@ -85,6 +88,7 @@ impl Request {
             below: None,
             synchronous: true,
             kernel: false,
+            ecp_list: 0,
             desired_access: None,
         }
     }
@@ -193,6 +197,8 @@ pub(crate) struct Operation {
     pub(crate) synchronous: bool,
     pub(crate) kernel: bool,
     pub(crate) irp_flags: ULONG,
+    /// The list of extra create parameters that a create carries, or 0.
+    pub(crate) ecp_list: AtomicUsize,
     /// This is the copy that a drained layer gets.
     pub(crate) draining: bool,
     /// The instances concerned, highest first.
@@ -238,6 +244,8 @@ impl Operation {
                 .iopb
                 .modify(|iopb| iopb.Parameters.Create.SecurityContext = security);
         }
+        let travels = request.ecp_list != 0 && machine.ecps.attach(request.ecp_list, true);
+        let ecp_list = if travels { request.ecp_list } else { 0 };
         let mut stack = volume.stack();
         if let Some(below) = &request.below {
             stack.retain(|instance| compare_altitudes(&instance.altitude, &below.altitude).is_lt());
@@ -282,6 +290,7 @@ impl Operation {
             synchronous: request.synchronous,
             kernel: request.kernel,
             irp_flags: request.irp_flags,
+            ecp_list: AtomicUsize::new(ecp_list),
             draining: false,
             layers,
             state: Mutex::new(state),
@@ -313,6 +322,7 @@ impl Operation {
             synchronous: self.synchronous,
             kernel: self.kernel,
             irp_flags: self.irp_flags,
+            ecp_list: AtomicUsize::new(0),
             draining: true,
             layers: Vec::new(),
             state: Mutex::new(State {
@@ -336,6 +346,7 @@ impl Operation {
 
     /// The operation is over: its callback data is nothing any more.
     pub(crate) fn retire(&self) {
+        ecp::create_completed(self);
         OPERATIONS.remove(&(self.pointer() as usize));
         self.volume.io.retire_call(self.memory.clone());
     }

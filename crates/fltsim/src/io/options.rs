@@ -5,7 +5,8 @@ use crate::machine::Transaction;
 use fltmgr_sys::{
     ACCESS_MASK, DELETE, FILE_CREATE, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE, FILE_GENERIC_READ,
     FILE_GENERIC_WRITE, FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
-    FILE_OPEN_IF, FILE_OVERWRITE_IF, FILE_SYNCHRONOUS_IO_NONALERT, SYNCHRONIZE, ULONG, USHORT,
+    FILE_OPEN_IF, FILE_OVERWRITE_IF, FILE_SYNCHRONOUS_IO_NONALERT, GUID, SYNCHRONIZE, ULONG,
+    USHORT,
 };
 
 /// `FILE_SHARE_READ`, `FILE_SHARE_WRITE` and `FILE_SHARE_DELETE`.
@@ -22,6 +23,8 @@ pub struct OpenOptions {
     pub(crate) paging_file: bool,
     pub(crate) kernel_mode: bool,
     pub(crate) transaction: Option<Transaction>,
+    /// Extra create parameters: type and contents.
+    pub(crate) parameters: Vec<(GUID, Vec<u8>)>,
 }
 
 impl OpenOptions {
@@ -35,6 +38,7 @@ impl OpenOptions {
             paging_file: false,
             kernel_mode: false,
             transaction: None,
+            parameters: Vec::new(),
         }
     }
 
@@ -162,6 +166,13 @@ impl OpenOptions {
     #[must_use]
     pub const fn kernel_mode(mut self) -> Self {
         self.kernel_mode = true;
+        self
+    }
+
+    /// Passes an extra create parameter; no two may have the same type.
+    #[must_use]
+    pub fn extra_create_parameter(mut self, kind: GUID, data: &[u8]) -> Self {
+        self.parameters.push((kind, data.to_vec()));
         self
     }
 

@@ -41,6 +41,7 @@ pub(crate) enum Callback {
     PortConnect,
     PortDisconnect,
     PortMessage,
+    EcpCleanup,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }

@@ -1,6 +1,7 @@
 //! The Filter Manager's own objects, and the table that finds them by address.
 
 pub(crate) mod context;
+pub(crate) mod ecp;
 pub(crate) mod filter;
 pub(crate) mod instance;
 pub(crate) mod name;

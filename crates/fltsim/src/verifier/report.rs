@@ -57,8 +57,8 @@ pub enum Rule {
     /// A lock was not initialised, not held when it was released, held when it was deleted, freed
     /// or kept past the callback, or acquired by a thread that would wait for itself.
     V23,
-    /// A communication port was made or used wrongly: without a callback, with a NULL that must not
-    /// be, after it was closed.
+    /// A communication port or an extra create parameter was made or used wrongly: without a
+    /// callback, with a NULL that must not be, after it was closed, while it is in a list.
     V24,
 }
 
