@@ -8,6 +8,20 @@ use crate::*;
 pub type FILTER_INFORMATION_CLASS = i32;
 pub type INSTANCE_INFORMATION_CLASS = i32;
 
+pub const FilterFullInformation: FILTER_INFORMATION_CLASS = 0;
+pub const FilterAggregateBasicInformation: FILTER_INFORMATION_CLASS = 1;
+pub const FilterAggregateStandardInformation: FILTER_INFORMATION_CLASS = 2;
+pub const FilterVolumeBasicInformation: FILTER_VOLUME_INFORMATION_CLASS = 0;
+pub const FilterVolumeStandardInformation: FILTER_VOLUME_INFORMATION_CLASS = 1;
+pub const InstanceBasicInformation: INSTANCE_INFORMATION_CLASS = 0;
+pub const InstancePartialInformation: INSTANCE_INFORMATION_CLASS = 1;
+pub const InstanceFullInformation: INSTANCE_INFORMATION_CLASS = 2;
+pub const InstanceAggregateStandardInformation: INSTANCE_INFORMATION_CLASS = 3;
+
+pub const FLTFL_AGGREGATE_INFO_IS_MINIFILTER: ULONG = 1;
+pub const FLTFL_ASI_IS_MINIFILTER: ULONG = 1;
+pub const FLTFL_IASI_IS_MINIFILTER: ULONG = 1;
+
 fltapi_functions! {
     /// Adds a rundown reference to a filter, instance or volume.
     ///
@@ -113,4 +127,34 @@ fltapi_functions! {
     ///
     /// `IRQL <= DISPATCH_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
     pub fn FltGetDiskDeviceObject(Volume: PFLT_VOLUME, DiskDeviceObject: *mut PDEVICE_OBJECT) -> NTSTATUS;
+
+    /// Describes the filter at an index.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
+    pub fn FltEnumerateFilterInformation(Index: ULONG, InformationClass: FILTER_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
+
+    /// Describes the instance of a filter at an index.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
+    pub fn FltEnumerateInstanceInformationByFilter(Filter: PFLT_FILTER, Index: ULONG, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
+
+    /// Describes the instance of a volume at an index.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
+    pub fn FltEnumerateInstanceInformationByVolume(Volume: PFLT_VOLUME, Index: ULONG, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
+
+    /// The same, of a volume by its name.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows 8.
+    pub fn FltEnumerateInstanceInformationByVolumeName(VolumeName: PUNICODE_STRING, Index: ULONG, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
+
+    /// The same, of a volume by its device object.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows 8.
+    pub fn FltEnumerateInstanceInformationByDeviceObject(DeviceObject: PDEVICE_OBJECT, Index: ULONG, InformationClass: INSTANCE_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
+
+    /// Describes the volume at an index.
+    ///
+    /// `IRQL <= APC_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
+    pub fn FltEnumerateVolumeInformation(Filter: PFLT_FILTER, Index: ULONG, InformationClass: FILTER_VOLUME_INFORMATION_CLASS, Buffer: PVOID, BufferSize: ULONG, BytesReturned: *mut ULONG) -> NTSTATUS;
 }

@@ -39,6 +39,7 @@ mod fsrtl_name;
 #[cfg(target_arch = "x86_64")]
 mod generic_table;
 mod hash_table;
+mod information;
 mod instance;
 mod interlocked;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -190,6 +191,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
         generic_table::resolve,
         hash_table::resolve,
+        information::resolve,
         instance::resolve,
         interlocked::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
