@@ -9,7 +9,8 @@ mod core_support;
 
 use core_support::{Bench, config, registration, start};
 use fltmgr_sys::*;
-use fltsim::{DriverConfig, Unload};
+use fltsim::verifier::Rule;
+use fltsim::{DriverConfig, OpenOptions, Unload};
 use std::ptr::null_mut;
 
 /// Calls with a buffer of a size, and gives the bytes.
@@ -189,4 +190,71 @@ fn stacks_are_walked_and_listed() {
     assert_eq!(volumes(1), Err(STATUS_NO_MORE_ENTRIES));
     assert_eq!(low.unload(Unload::Normal), Ok(()));
     assert!(bench.machine.verifier().reports().is_empty());
+}
+
+fltapi! {
+    unsafe fn pre_create(
+        data: PFLT_CALLBACK_DATA,
+        _objects: PCFLT_RELATED_OBJECTS,
+        completion: *mut PVOID,
+    ) -> FLT_PREOP_CALLBACK_STATUS {
+        let options = FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_QUERY_DEFAULT;
+        let mut name = null_mut();
+        // SAFETY: the place for the result is ours.
+        let status = unsafe { FltGetFileNameInformation(data, options, &raw mut name) };
+        assert_eq!(status, STATUS_SUCCESS);
+        assert_eq!(tunnelled(data, name), (STATUS_SUCCESS, null_mut()));
+        // SAFETY: the machine passes a place for the completion context.
+        unsafe { *completion = name.cast() };
+        FLT_PREOP_SUCCESS_WITH_CALLBACK
+    }
+
+    unsafe fn post_create(
+        data: PFLT_CALLBACK_DATA,
+        _objects: PCFLT_RELATED_OBJECTS,
+        name: PVOID,
+        _flags: FLT_POST_OPERATION_FLAGS,
+    ) -> FLT_POSTOP_CALLBACK_STATUS {
+        assert_eq!(tunnelled(data, name.cast()), (STATUS_SUCCESS, null_mut()));
+        assert_eq!(tunnelled(data, null_mut()), (STATUS_INVALID_PARAMETER, null_mut()));
+        // SAFETY: the reference came with the completion context.
+        unsafe { FltReleaseFileNameInformation(name.cast()) };
+        FLT_POSTOP_FINISHED_PROCESSING
+    }
+}
+
+fn tunnelled(
+    data: PFLT_CALLBACK_DATA,
+    name: PFLT_FILE_NAME_INFORMATION,
+) -> (NTSTATUS, PFLT_FILE_NAME_INFORMATION) {
+    let mut found = std::ptr::dangling_mut();
+    // SAFETY: the place for the result is ours.
+    let status = unsafe { FltGetTunneledName(data, name, &raw mut found) };
+    (status, found)
+}
+
+#[test]
+fn without_short_names_nothing_is_tunnelled() {
+    let entry = |major, pre, post| FLT_OPERATION_REGISTRATION {
+        MajorFunction: major,
+        Flags: 0,
+        PreOperation: pre,
+        PostOperation: post,
+        Reserved1: null_mut(),
+    };
+    let operations = [
+        entry(IRP_MJ_CREATE, Some(pre_create as _), Some(post_create as _)),
+        entry(IRP_MJ_OPERATION_END, None, None),
+    ];
+    let mut registration = registration();
+    registration.OperationRegistration = operations.as_ptr();
+    let bench = Bench::with(config(), registration, vec![]);
+    let file = bench.volume.open(r"\file", OpenOptions::create()).unwrap();
+    file.close();
+    let reports = bench.machine.verifier().take_reports();
+    let rules: Vec<_> = reports.iter().map(|report| report.rule).collect();
+    // Asked before the operation, and without a name.
+    assert_eq!(rules, [Rule::V0, Rule::V0]);
+    assert_eq!(bench.driver.unload(Unload::Normal), Ok(()));
+    bench.assert_clean();
 }

@@ -142,6 +142,33 @@ exports! {
         unsafe { give(RetFileNameInformation, result) }
     }
 
+    /// The name that tunnelling gave a file; NULL if it gave none. Tunnelling replaces short names
+    /// by the long ones that they had, and these file systems have no short names.
+    unsafe fn FltGetTunneledName(
+        CallbackData: PFLT_CALLBACK_DATA,
+        Information: PFLT_FILE_NAME_INFORMATION,
+        RetTunneledFileNameInformation: *mut PFLT_FILE_NAME_INFORMATION,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltGetTunneledName";
+        // SAFETY: the caller passes a place for the result.
+        unsafe { write(RetTunneledFileNameInformation, null_mut()) };
+        let operation = operation(CALL, CallbackData);
+        let known = name::find(Information).is_some();
+        if !known {
+            let address = Information as usize;
+            bad_pointer(CALL, "FileNameInformation", address, "file name information");
+        }
+        let Some(operation) = operation.filter(|_| known) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        let post = operation.data().load().Flags & FLTFL_CALLBACK_DATA_POST_OPERATION != 0;
+        if !post || !matches!(operation.major, IRP_MJ_CREATE | IRP_MJ_SET_INFORMATION) {
+            let text = "CallbackData is not of a post-operation of create or set information";
+            operation.machine.verifier.violation(Rule::V0, CALL, text);
+        }
+        STATUS_SUCCESS
+    }
+
     /// Whether a file object is a directory.
     unsafe fn FltIsDirectory(
         FileObject: PFILE_OBJECT,
