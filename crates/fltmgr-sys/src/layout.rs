@@ -314,6 +314,22 @@ layout! {
         Queue.FilterContext = 48,
         RequestorMode = 80,
     }
+    FLT_CALLBACK_DATA_QUEUE: 128, 8 {
+        Csq = 0,
+        Flags = 64,
+        Instance = 72,
+        InsertIo = 80,
+        RemoveIo = 88,
+        PeekNextIo = 96,
+        Acquire = 104,
+        Release = 112,
+        CompleteCanceledIo = 120,
+    }
+    IO_CSQ_IRP_CONTEXT: 24, 8 {
+        Type = 0,
+        Irp = 8,
+        Csq = 16,
+    }
     FLT_RELATED_OBJECTS: 48, 8 {
         Size = 0,
         TransactionContext = 2,

@@ -1,6 +1,7 @@
 //! How a machine is set up, and which way it goes where the documents leave a choice.
 
 use crate::filesystem::TeardownPolicy;
+use crate::io::Completion;
 use fltmgr_sys::{
     NTSTATUS, STATUS_FLT_INVALID_CONTEXT_REGISTRATION, STATUS_FLT_MUST_BE_NONPAGED_POOL,
 };
@@ -83,6 +84,9 @@ pub struct Policies {
     pub transaction_end: TransactionEnd,
     /// When a stream that nobody holds open goes; `None` takes the machine's seed.
     pub stream_teardown: Option<TeardownPolicy>,
+    /// How the file system completes what a driver asks of it asynchronously; `None` takes the
+    /// machine's seed.
+    pub asynchronous_io: Option<Completion>,
 }
 
 impl Default for Policies {
@@ -100,6 +104,7 @@ impl Default for Policies {
             order: Order::Seeded,
             transaction_end: TransactionEnd::Seeded,
             stream_teardown: None,
+            asynchronous_io: None,
         }
     }
 }

@@ -132,6 +132,17 @@ impl Inner {
         self.work_queue.settle(Duration::from_secs(10));
     }
 
+    /// How one more asynchronous request of a driver is completed.
+    pub(crate) fn asynchronous_completion(&self) -> io::Completion {
+        let seeded = || match self.choose(3) {
+            0 => io::Completion::Synchronous,
+            1 => io::Completion::Worker,
+            _ => io::Completion::Dispatch,
+        };
+        let pinned = self.config.policies.asynchronous_io;
+        pinned.unwrap_or_else(seeded)
+    }
+
     /// A teardown policy for one more file system.
     pub(crate) fn stream_teardown(&self, volume: u64) -> TeardownPolicy {
         let seeded = TeardownPolicy::Seeded(self.config.seed ^ volume.rotate_left(32));

@@ -23,7 +23,12 @@ mod c_library;
 #[cfg(target_arch = "x86_64")]
 mod c_print;
 mod cache;
+mod callback_data;
+mod cancel;
+#[cfg(target_arch = "x86_64")]
+mod cancellable_wait;
 mod context;
+mod create;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
 mod data_scan;
@@ -38,6 +43,7 @@ mod file;
 mod fsrtl_name;
 #[cfg(target_arch = "x86_64")]
 mod generic_table;
+mod handle_io;
 mod hash_table;
 mod information;
 mod instance;
@@ -69,6 +75,7 @@ mod port;
 mod process;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process_handle;
+mod queue;
 mod registration;
 mod registry;
 #[cfg(target_arch = "x86_64")]
@@ -115,6 +122,8 @@ pub(crate) use exception::is_copy;
 pub(crate) use timer::ExTimers;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use wait::signal;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use wait::wake_waiters;
 
 /// Defines exports, and `resolve`, which finds them by name for a loaded image.
 macro_rules! exports {
@@ -176,7 +185,12 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
         c_print::resolve,
         cache::resolve,
+        callback_data::resolve,
+        cancel::resolve,
+        #[cfg(target_arch = "x86_64")]
+        cancellable_wait::resolve,
         context::resolve,
+        create::resolve,
         data_scan::resolve,
         ecp::resolve,
         ecp::callback_data::resolve,
@@ -190,6 +204,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         fsrtl_name::resolve,
         #[cfg(target_arch = "x86_64")]
         generic_table::resolve,
+        handle_io::resolve,
         hash_table::resolve,
         information::resolve,
         instance::resolve,
@@ -227,18 +242,19 @@ pub fn resolve(name: &str) -> Option<usize> {
         process::resolve,
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         process_handle::resolve,
+        queue::resolve,
         registration::resolve,
         registry::resolve,
         #[cfg(target_arch = "x86_64")]
         resource::resolve,
+        rundown::cache_aware::resolve,
+        rtl::resolve,
+        rtl::resolve_library,
         #[cfg(target_arch = "x86_64")]
         resource::state::resolve,
         #[cfg(target_arch = "x86_64")]
         run_once::resolve,
         rundown::resolve,
-        rundown::cache_aware::resolve,
-        rtl::resolve,
-        rtl::resolve_library,
         security_rtl::resolve,
         spin_lock::resolve,
         system::resolve,

@@ -98,23 +98,41 @@ exports! {
         })
     }
 
-    /// Whether the operation has been cancelled; nothing is, here.
-    unsafe fn FltIsIoCanceled(CallbackData: PFLT_CALLBACK_DATA) -> BOOLEAN {
-        const CALL: &str = "FltIsIoCanceled";
-        operation(CALL, CallbackData);
-        0
-    }
-
     /// The identifier of the process that asked for the operation.
     unsafe fn FltGetRequestorProcessId(CallbackData: PFLT_CALLBACK_DATA) -> ULONG {
         const CALL: &str = "FltGetRequestorProcessId";
-        operation(CALL, CallbackData).map_or(0, |operation| {
-            if operation.kernel || operation.is_paging() {
-                SYSTEM_PROCESS
-            } else {
-                std::process::id()
-            }
-        })
+        operation(CALL, CallbackData).map_or(0, |operation| requestor(&operation))
+    }
+
+    /// The identifier of the process that asked for the operation.
+    unsafe fn FltGetRequestorProcessIdEx(CallbackData: PFLT_CALLBACK_DATA) -> HANDLE {
+        const CALL: &str = "FltGetRequestorProcessIdEx";
+        let process = operation(CALL, CallbackData).map_or(0, |operation| requestor(&operation));
+        process as usize as HANDLE
+    }
+
+    /// The session of the process that asked for the operation: applications are in the first one
+    /// of a user, the system is in the one for services.
+    unsafe fn FltGetRequestorSessionId(
+        CallbackData: PFLT_CALLBACK_DATA,
+        SessionId: *mut ULONG,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltGetRequestorSessionId";
+        let Some(operation) = operation(CALL, CallbackData) else {
+            return STATUS_UNSUCCESSFUL;
+        };
+        let session = ULONG::from(requestor(&operation) != SYSTEM_PROCESS);
+        // SAFETY: the caller passes a place for the number.
+        unsafe { super::write(SessionId, session) };
+        STATUS_SUCCESS
+    }
+
+    /// Whether the process that asked for the operation is a 32-bit one: there are none.
+    unsafe fn FltIs32bitProcess(CallbackData: PFLT_CALLBACK_DATA) -> BOOLEAN {
+        if !CallbackData.is_null() {
+            operation("FltIs32bitProcess", CallbackData);
+        }
+        0
     }
 
     /// The name of a major function code.
@@ -125,6 +143,15 @@ exports! {
 
 /// The identifier of the system process.
 const SYSTEM_PROCESS: ULONG = 4;
+
+/// Who asked for an operation.
+fn requestor(operation: &Operation) -> ULONG {
+    if operation.kernel || operation.is_paging() {
+        SYSTEM_PROCESS
+    } else {
+        std::process::id()
+    }
+}
 
 /// The operation that a driver names; the call is counted.
 pub(super) fn operation(call: &'static str, data: PFLT_CALLBACK_DATA) -> Option<Arc<Operation>> {

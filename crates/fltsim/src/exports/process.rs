@@ -87,6 +87,13 @@ exports! {
         1
     }
 
+    /// The process that asked for an operation.
+    unsafe fn FltGetRequestorProcess(CallbackData: PFLT_CALLBACK_DATA) -> PEPROCESS {
+        const CALL: &str = "FltGetRequestorProcess";
+        super::operation::operation(CALL, CallbackData)
+            .map_or(std::ptr::null_mut(), |_| image::current_process() as PEPROCESS)
+    }
+
     /// The mode that the running thread came from: nobody here calls from user mode.
     unsafe fn ExGetPreviousMode() -> KPROCESSOR_MODE {
         0
@@ -101,6 +108,11 @@ exports! {
     unsafe fn IoSetTopLevelIrp(irp: PVOID) {
         TOP_LEVEL.set(irp as usize);
     }
+}
+
+/// What the running thread has set as its top-level request.
+pub(super) fn top_level() -> usize {
+    TOP_LEVEL.get()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Names and properties of volumes.
 
 use super::{enter, exports, volume, write};
+use crate::io;
 use crate::machine::Inner;
 use crate::manager::{Object, Volume, find};
 use fltmgr_sys::*;
@@ -75,7 +76,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let text = format!("\\??\\Volume{{00000000-0000-0000-0000-{:012x}}}", of.id);
+        let text = format!("\\??\\{}", io::guid_name(&of));
         // SAFETY: the caller passes a string with a buffer, and a place for the size.
         unsafe { copy_name(&text, name, needed) }
     }

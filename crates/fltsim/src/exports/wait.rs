@@ -155,6 +155,10 @@ pub(super) unsafe fn change(at: *mut DISPATCHER_HEADER, to: impl FnOnce(LONG) ->
 pub(crate) fn signal(thread: usize) {
     // SAFETY: thread objects begin with a header, which was initialised with them.
     unsafe { change(thread as *mut DISPATCHER_HEADER, |_| 1) };
+/// Lets every wait look again whether it ends: an operation was cancelled.
+pub(crate) fn wake_waiters() {
+    let _guard = DISPATCHER.lock();
+    CHANGED.notify_all();
 }
 
 /// Whether a wait for an object would end now, with the lock held.
@@ -209,6 +213,21 @@ pub(super) unsafe fn wait(
     all: bool,
     timeout: Option<i64>,
 ) -> NTSTATUS {
+    // SAFETY: passed on to the caller.
+    unsafe { wait_unless(call, objects, all, timeout, &|| false) }
+}
+
+/// As [`wait`]; `STATUS_CANCELLED` once the wait is given up, of which [`wake_waiters`] tells.
+///
+/// # Safety
+/// As for [`wait`].
+pub(super) unsafe fn wait_unless(
+    call: &'static str,
+    objects: &[*mut DISPATCHER_HEADER],
+    all: bool,
+    timeout: Option<i64>,
+    given_up: &dyn Fn() -> bool,
+) -> NTSTATUS {
     here(call);
     let level = irql::current();
     if level >= DISPATCH_LEVEL && timeout != Some(0) {
@@ -249,6 +268,9 @@ pub(super) unsafe fn wait(
             // SAFETY: as above.
             unsafe { take(objects[index]) };
             return NTSTATUS::try_from(index).unwrap_or(STATUS_SUCCESS);
+        }
+        if given_up() {
+            return STATUS_CANCELLED;
         }
         match deadline {
             Some(deadline) if CHANGED.wait_until(&mut guard, deadline).timed_out() => {

@@ -14,6 +14,8 @@ pub(super) struct Open {
     pub(super) file: FileId,
     /// The rights that were granted, generic ones resolved.
     pub(super) access: u32,
+    /// The rights that count for sharing: none if it does not take part in that.
+    pub(super) counted: u32,
     pub(super) share: u32,
     pub(super) options: u32,
     pub(super) transaction: Option<TransactionId>,

@@ -17,7 +17,7 @@ impl Locked<'_> {
         let delete_on_close = open.delete_on_close;
         let posix = open.posix_delete;
         if let Some(stream) = state.table.stream_mut(subject.stream) {
-            stream.share.remove(open.access, open.share);
+            stream.share.remove(open.counted, open.share);
             stream.handles -= 1;
         }
         // A removed stream or file has nothing left to delete; nor has a volume that is gone.

@@ -403,7 +403,7 @@ impl Locked<'_> {
                 _ => 0,
             };
         self.check_transactional(node, effective, request.transaction)?;
-        if let Some(stream) = structure {
+        if let Some(stream) = structure.filter(|_| !request.ignores_sharing) {
             stream.share.check(effective, request.share.into())?;
         }
         Ok(metadata)
@@ -500,8 +500,9 @@ impl Locked<'_> {
         };
         let (file, id) = self.state.table.ensure(node, kind, stream, same);
         let share = u32::from(request.share);
+        let counted = if request.ignores_sharing { 0 } else { access };
         if let Some(stream) = self.state.table.stream_mut(id) {
-            stream.share.add(access, share);
+            stream.share.add(counted, share);
             stream.opens += 1;
             stream.handles += 1;
         }
@@ -514,6 +515,7 @@ impl Locked<'_> {
                 stream: id,
                 file,
                 access,
+                counted,
                 share,
                 options: request.options,
                 transaction: request.transaction,
@@ -540,7 +542,7 @@ impl Locked<'_> {
         if let Some(open) = self.state.opens.remove(&id)
             && let Some(stream) = self.state.table.stream_mut(open.stream)
         {
-            stream.share.remove(open.access, open.share);
+            stream.share.remove(open.counted, open.share);
             stream.opens -= 1;
             stream.handles -= 1;
         }

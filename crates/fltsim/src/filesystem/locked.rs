@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) last_open: u64,
     /// Numbers the temporary names of files that were moved aside.
     pub(super) last_aside: u64,
+    /// The label of the volume, in UTF-16.
+    pub(super) label: Vec<u8>,
 }
 
 /// The file system with its lock held.

@@ -108,6 +108,8 @@ pub struct CreateRequest<'a> {
     pub options: u32,
     /// `FILE_SHARE_*`.
     pub share: u16,
+    /// Sharing is neither checked nor counted.
+    pub ignores_sharing: bool,
     /// The attributes of a file that is created or overwritten.
     pub attributes: u32,
     /// The open is that of a paging file.
@@ -128,6 +130,7 @@ impl<'a> CreateRequest<'a> {
             disposition: FILE_OPEN,
             options: 0,
             share: 7,
+            ignores_sharing: false,
             attributes: 0,
             paging_file: false,
             transaction: None,
@@ -187,6 +190,7 @@ impl FileSystem {
                 teardown: Teardown::new(teardown),
                 last_open: 0,
                 last_aside: 0,
+                label: layout::utf16(volume_information::LABEL),
             }),
         }
     }
@@ -335,14 +339,42 @@ impl FileSystem {
         single: bool,
         buffer: &mut [u8],
     ) -> Result<usize, NTSTATUS> {
+        self.query_directory_as(
+            open,
+            class,
+            pattern,
+            restart,
+            single,
+            buffer,
+            Authority::Handle,
+        )
+    }
+
+    /// [`Self::query_directory`] on somebody's authority.
+    ///
+    /// # Errors
+    /// Those of [`Self::query_directory`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what the request carries"
+    )]
+    pub fn query_directory_as(
+        &self,
+        open: OpenId,
+        class: FILE_INFORMATION_CLASS,
+        pattern: Option<&str>,
+        restart: bool,
+        single: bool,
+        buffer: &mut [u8],
+        authority: Authority,
+    ) -> Result<usize, NTSTATUS> {
         let query = DirectoryQuery {
             class,
             pattern,
             restart,
             single,
         };
-        self.lock()
-            .query_directory(open, &query, buffer, Authority::Handle)
+        self.lock().query_directory(open, &query, buffer, authority)
     }
 
     /// `IRP_MJ_QUERY_VOLUME_INFORMATION`.
@@ -355,6 +387,18 @@ impl FileSystem {
         buffer: &mut [u8],
     ) -> Result<usize, NTSTATUS> {
         self.lock().query_volume_information(class, buffer)
+    }
+
+    /// `IRP_MJ_SET_VOLUME_INFORMATION`: the label is all that can be set.
+    ///
+    /// # Errors
+    /// `STATUS_INVALID_INFO_CLASS`; `STATUS_INFO_LENGTH_MISMATCH`, `STATUS_INVALID_VOLUME_LABEL`.
+    pub fn set_volume_information(
+        &self,
+        class: FS_INFORMATION_CLASS,
+        buffer: &[u8],
+    ) -> Result<(), NTSTATUS> {
+        self.lock().set_volume_information(class, buffer)
     }
 
     /// `IRP_MJ_FLUSH_BUFFERS`.

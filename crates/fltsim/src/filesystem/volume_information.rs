@@ -10,12 +10,16 @@ use super::layout::{Writer, deliver, len32, utf16};
 use super::locked::Locked;
 use fltmgr_sys::{
     FLT_FSTYPE_LANMAN, FS_INFORMATION_CLASS, FileFsAttributeInformation, FileFsDeviceInformation,
-    FileFsFullSizeInformation, FileFsSizeInformation, FileFsVolumeInformation, NTSTATUS,
-    STATUS_INVALID_INFO_CLASS, STATUS_VOLUME_DISMOUNTED,
+    FileFsFullSizeInformation, FileFsLabelInformation, FileFsSizeInformation,
+    FileFsVolumeInformation, NTSTATUS, STATUS_INFO_LENGTH_MISMATCH, STATUS_INVALID_INFO_CLASS,
+    STATUS_INVALID_VOLUME_LABEL, STATUS_VOLUME_DISMOUNTED,
 };
 
-/// What every volume is labelled.
-const LABEL: &str = "fltsim";
+/// What a volume is labelled at first.
+pub(super) const LABEL: &str = "fltsim";
+
+/// The longest label, in bytes.
+const MAX_LABEL: usize = 64;
 
 /// Bytes in a cluster.
 const CLUSTER: u64 = 4096;
@@ -32,14 +36,14 @@ impl Locked<'_> {
         let (bytes, minimum) = match class {
             FileFsVolumeInformation => {
                 let created = self.storage.metadata(self.storage.root())?.times.creation;
-                let label = utf16(LABEL);
+                let label = &self.state.label;
                 let volume = Writer::default()
                     .i64(created)
                     .u32(SERIAL_NUMBER)
-                    .u32(len32(&label))
+                    .u32(len32(label))
                     .u8(self.personality.alternate_streams.into())
                     .pad_to(18)
-                    .bytes(&label);
+                    .bytes(label);
                 (volume.finish(), 24)
             }
             FileFsSizeInformation => {
@@ -74,6 +78,30 @@ impl Locked<'_> {
             _ => return Err(STATUS_INVALID_INFO_CLASS),
         };
         deliver(&bytes, minimum, buffer)
+    }
+
+    pub(super) fn set_volume_information(
+        &mut self,
+        class: FS_INFORMATION_CLASS,
+        buffer: &[u8],
+    ) -> Result<(), NTSTATUS> {
+        if !self.state.mounted {
+            return Err(STATUS_VOLUME_DISMOUNTED);
+        }
+        if class != FileFsLabelInformation {
+            return Err(STATUS_INVALID_INFO_CLASS);
+        }
+        let (length, label) = buffer
+            .split_first_chunk()
+            .ok_or(STATUS_INFO_LENGTH_MISMATCH)?;
+        let length = usize::try_from(u32::from_le_bytes(*length));
+        let length = length.map_err(|_| STATUS_INVALID_VOLUME_LABEL)?;
+        if length > MAX_LABEL || length % 2 != 0 {
+            return Err(STATUS_INVALID_VOLUME_LABEL);
+        }
+        let label = label.get(..length).ok_or(STATUS_INFO_LENGTH_MISMATCH)?;
+        self.state.label = label.to_vec();
+        Ok(())
     }
 
     fn clusters(&self) -> Result<(u64, u64, u32), NTSTATUS> {

@@ -1,5 +1,6 @@
 //! The file system's part of an operation: from a parameter block to the file system driver.
 
+use super::control;
 use super::file_object::{FileObject, Purpose};
 use super::life;
 use super::operation::Operation;
@@ -8,6 +9,9 @@ use crate::kernel::string;
 use crate::manager::{self, Object};
 use fltmgr_sys::*;
 use std::sync::Arc;
+
+/// No volume here has extended attributes.
+const STATUS_EAS_NOT_SUPPORTED: NTSTATUS = 0xC000_004F_u32.cast_signed();
 
 /// What the file system completes an operation with.
 type Completed = Result<usize, NTSTATUS>;
@@ -34,6 +38,17 @@ pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
                 IRP_MJ_QUERY_VOLUME_INFORMATION => {
                     query_volume_information(operation, &file, &mut overflow)
                 }
+                IRP_MJ_FILE_SYSTEM_CONTROL => {
+                    // SAFETY: this is such a control, whose code lies at the same place in each
+                    // member.
+                    let common = unsafe { parameters(operation).FileSystemControl.Common };
+                    control::file_system(
+                        operation.iopb().load().MinorFunction,
+                        common.FsControlCode,
+                    )
+                }
+                IRP_MJ_QUERY_EA | IRP_MJ_SET_EA => Err(STATUS_EAS_NOT_SUPPORTED),
+                IRP_MJ_SET_VOLUME_INFORMATION => set_volume_information(operation, &file),
                 IRP_MJ_FLUSH_BUFFERS => file.volume().io.file_system.flush(open).map(|()| 0),
                 _ => Err(STATUS_INVALID_DEVICE_REQUEST),
             },
@@ -45,6 +60,10 @@ pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
         Err(STATUS_BUFFER_OVERFLOW) => (STATUS_BUFFER_OVERFLOW, overflow.unwrap_or(0)),
         Err(status) => (status, 0),
     }
+}
+
+fn parameters(operation: &Operation) -> FLT_PARAMETERS {
+    operation.iopb().load().Parameters
 }
 
 /// The file object that the operation is about; a filter may have put another one in its place.
@@ -65,10 +84,10 @@ fn open_of(file: &FileObject) -> Result<OpenId, NTSTATUS> {
 }
 
 fn authority(operation: &Operation) -> Authority {
-    if operation.kernel || operation.is_paging() {
+    if operation.is_paging() {
         Authority::Kernel
     } else {
-        Authority::Handle
+        operation.authority
     }
 }
 
@@ -93,17 +112,28 @@ fn create(operation: &Operation, file: &Arc<FileObject>) -> Completed {
     let iopb = operation.iopb().load();
     // SAFETY: this is a create, and whoever changed its parameters kept to their layout.
     let parameters = unsafe { iopb.Parameters.Create };
+    if parameters.EaLength != 0 {
+        return Err(STATUS_EAS_NOT_SUPPORTED);
+    }
+    if quad(parameters.AllocationSize) < 0 {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
     let access = operation.desired_access();
     let request = CreateRequest {
-        path: file.path(),
+        path: if file.by_id().is_some() {
+            ""
+        } else {
+            file.path()
+        },
         desired_access: access,
         disposition: parameters.Options >> 24,
         options: parameters.Options & 0x00FF_FFFF,
         share: parameters.ShareAccess,
+        ignores_sharing: file.ignores_sharing(),
         attributes: u32::from(parameters.FileAttributes),
         paging_file: file.purpose() == Purpose::PagingFile,
         transaction: file.file_system_transaction()?,
-        by_id: None,
+        by_id: file.by_id(),
     };
     let file_system = &file.volume().io.file_system;
     let opened = file_system.create(&request)?;
@@ -155,7 +185,8 @@ fn write(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
 
 /// Moves the position of a file object for synchronous I/O.
 fn advance(operation: &Operation, file: &FileObject, offset: i64, count: usize) {
-    if file.is_synchronous() && !operation.is_paging() && offset >= 0 {
+    let kept = operation.keep_position || operation.is_paging();
+    if file.is_synchronous() && !kept && offset >= 0 {
         let count = i64::try_from(count).unwrap_or(0);
         file.set_position(offset.saturating_add(count));
     }
@@ -219,13 +250,14 @@ fn query_directory(
     // SAFETY: null, or a string that the issuer keeps until completion.
     let pattern = unsafe { string::read(parameters.FileName) };
     let file_system = &file.volume().io.file_system;
-    file_system.query_directory(
+    file_system.query_directory_as(
         open,
         parameters.FileInformationClass,
         pattern.as_deref(),
         iopb.OperationFlags & SL_RESTART_SCAN != 0,
         iopb.OperationFlags & SL_RETURN_SINGLE_ENTRY != 0,
         data,
+        authority(operation),
     )
 }
 
@@ -242,4 +274,14 @@ fn query_volume_information(
     *overflow = Some(data.len());
     let file_system = &file.volume().io.file_system;
     file_system.query_volume_information(parameters.FsInformationClass, data)
+}
+
+fn set_volume_information(operation: &Operation, file: &FileObject) -> Completed {
+    // SAFETY: this is such a request, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { parameters(operation).SetVolumeInformation };
+    // SAFETY: the issuer keeps the buffer until completion.
+    let data = unsafe { buffer(parameters.VolumeBuffer, parameters.Length) };
+    let file_system = &file.volume().io.file_system;
+    file_system.set_volume_information(parameters.FsInformationClass, data)?;
+    Ok(0)
 }

@@ -6,11 +6,13 @@ use crate::filesystem::{Authority, FileContexts, FileId, OpenId, Opened, StreamI
 use crate::kernel::handle::KernelObject;
 use crate::machine::Inner;
 use crate::manager::context::ContextKind;
-use crate::manager::{Object, Transaction, Volume, publish};
+use crate::manager::{Instance, Object, Transaction, Volume, publish};
 use fltmgr_sys::*;
 use parking_lot::Mutex;
 use std::ptr::null_mut;
 use std::sync::{Arc, Weak};
+
+const USER_MODE: KPROCESSOR_MODE = 1;
 
 /// What a file object is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,9 @@ pub(crate) struct FileObject {
     purpose: Purpose,
     requestor: KPROCESSOR_MODE,
     transaction: Option<Arc<Transaction>>,
+    below: Option<Arc<Instance>>,
+    ignores_sharing: bool,
+    by_id: Option<u64>,
     _related: Option<Arc<FileObject>>,
     _name: Box<[u16]>,
     _sections: Box<DriverMemory<SECTION_OBJECT_POINTERS>>,
@@ -114,13 +119,56 @@ pub(crate) struct Birth {
     pub(crate) requestor: KPROCESSOR_MODE,
     pub(crate) transaction: Option<Arc<Transaction>>,
     pub(crate) related: Option<Arc<FileObject>>,
+    /// Only instances below this one see what is done with it.
+    pub(crate) below: Option<Arc<Instance>>,
+    /// Sharing is neither checked nor counted (`IO_IGNORE_SHARE_ACCESS_CHECK`).
+    pub(crate) ignores_sharing: bool,
+    /// It is opened by the number of the file, and the path is only for reports.
+    pub(crate) by_id: Option<u64>,
     pub(crate) flags: ULONG,
+}
+
+impl Birth {
+    /// An ordinary file that an application opens by its path.
+    pub(crate) fn new(machine: &Inner, path: &str) -> Self {
+        Self {
+            id: machine.next_id(),
+            path: path.to_owned(),
+            purpose: Purpose::File,
+            requestor: USER_MODE,
+            transaction: None,
+            related: None,
+            below: None,
+            ignores_sharing: false,
+            by_id: None,
+            flags: 0,
+        }
+    }
 }
 
 impl FileObject {
     /// Makes a file object, with one reference, and makes it known to the exports.
     pub(crate) fn new(volume: &Arc<Volume>, birth: Birth) -> Arc<Self> {
-        let mut name: Box<[u16]> = birth.path.encode_utf16().collect();
+        let file = Self::unknown(volume, birth);
+        if let Some(machine) = volume.machine.upgrade() {
+            publish(
+                &machine,
+                file.pointer() as usize,
+                Object::File(file.clone()),
+            );
+        }
+        file
+    }
+
+    /// Makes a file object that no driver knows: it stands in where there is none.
+    pub(super) fn unknown(volume: &Arc<Volume>, birth: Birth) -> Arc<Self> {
+        let mut name: Box<[u16]> = match birth.by_id {
+            // The number itself takes the place of the name.
+            Some(id) => [0, 16, 32, 48]
+                .map(|shift| (id >> shift & 0xFFFF) as u16)
+                .into(),
+            None => birth.path.encode_utf16().collect(),
+        };
         let bytes = u16::try_from(name.len() * 2).unwrap_or(u16::MAX - 1);
         let sections = Box::new(DriverMemory::new(SECTION_OBJECT_POINTERS {
             DataSectionObject: null_mut(),
@@ -144,7 +192,7 @@ impl FileObject {
             .map_or(null_mut(), |related| related.pointer());
         object.SectionObjectPointer = sections.pointer();
         object.DeviceObject = volume.device();
-        let file = Arc::new(Self {
+        Arc::new(Self {
             object: DriverMemory::new(object),
             machine: volume.machine.clone(),
             volume: volume.clone(),
@@ -153,6 +201,9 @@ impl FileObject {
             purpose: birth.purpose,
             requestor: birth.requestor,
             transaction: birth.transaction,
+            below: birth.below,
+            ignores_sharing: birth.ignores_sharing,
+            by_id: birth.by_id,
             _related: birth.related,
             _name: name,
             _sections: sections,
@@ -162,15 +213,7 @@ impl FileObject {
                 references: 1,
                 handles: 0,
             }),
-        });
-        if let Some(machine) = volume.machine.upgrade() {
-            publish(
-                &machine,
-                file.pointer() as usize,
-                Object::File(file.clone()),
-            );
-        }
-        file
+        })
     }
 
     pub(crate) const fn pointer(&self) -> PFILE_OBJECT {
@@ -206,6 +249,18 @@ impl FileObject {
     /// The transaction that it was opened in.
     pub(crate) const fn transaction(&self) -> Option<&Arc<Transaction>> {
         self.transaction.as_ref()
+    /// The instance that it was opened below.
+    pub(crate) const fn below(&self) -> Option<&Arc<Instance>> {
+        self.below.as_ref()
+    }
+
+    pub(crate) const fn ignores_sharing(&self) -> bool {
+        self.ignores_sharing
+    }
+
+    /// The number that it was opened by.
+    pub(crate) const fn by_id(&self) -> Option<u64> {
+        self.by_id
     }
 
     pub(crate) fn transaction_pointer(&self) -> PKTRANSACTION {
@@ -323,6 +378,16 @@ impl FileObject {
         self.object.load().Flags & FO_HANDLE_CREATED != 0
     }
 
+    /// A filter has taken its open back.
+    pub(crate) fn open_cancelled(&self) {
+        self.object
+            .modify(|object| object.Flags |= FO_FILE_OPEN_CANCELLED);
+    }
+
+    pub(crate) fn is_open_cancelled(&self) -> bool {
+        self.object.load().Flags & FO_FILE_OPEN_CANCELLED != 0
+    }
+
     pub(crate) fn cleaned_up(&self) {
         self.object
             .modify(|object| object.Flags |= FO_CLEANUP_COMPLETE);
@@ -434,6 +499,10 @@ impl KernelObject for FileObject {
     }
 
     fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool {
+        // The reference may be one that a filter got when it opened the file.
+        let filters = machine.filters.read().clone();
+        let address = KernelObject::address(&*self);
+        let _ = filters.iter().any(|filter| filter.held.remove(address));
         life::dereference(machine, &self)
     }
 

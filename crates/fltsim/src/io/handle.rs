@@ -1,12 +1,13 @@
 //! The file API of a volume: what applications, the memory manager and the server would do.
 
 use super::file_object::FileObject;
-use super::life;
+use super::life::{self, Origin};
 use super::operation::{Completion, Door, Operation, Request};
 use super::options::{IoOptions, OpenOptions};
 use super::path;
 use crate::kernel::string::Owned;
 use crate::machine::{Inner, Volume};
+use crate::manager;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -22,14 +23,7 @@ impl Volume {
         reason = "options are built where they are used"
     )]
     pub fn open(&self, path: &str, options: OpenOptions) -> Result<Handle, NTSTATUS> {
-        let machine = self.machine();
-        let (file, information) = life::open_below(machine, self.volume(), path, &options, None)?;
-        Ok(Handle {
-            machine: machine.clone(),
-            file,
-            information,
-            closed: AtomicBool::new(false),
-        })
+        Handle::open(self.machine(), self.volume(), path, &options)
     }
 
     /// Asks for the attributes of a file without opening it (`IRP_MJ_NETWORK_QUERY_OPEN`). If a
@@ -38,33 +32,7 @@ impl Volume {
     /// # Errors
     /// The status that the request completed with.
     pub fn query_open(&self, path: &str) -> Result<FILE_NETWORK_OPEN_INFORMATION, NTSTATUS> {
-        let zero = LARGE_INTEGER { QuadPart: 0 };
-        let mut information = FILE_NETWORK_OPEN_INFORMATION {
-            CreationTime: zero,
-            LastAccessTime: zero,
-            LastWriteTime: zero,
-            ChangeTime: zero,
-            AllocationSize: zero,
-            EndOfFile: zero,
-            FileAttributes: 0,
-        };
-        let fast = life::network_query_open(self.machine(), self.volume(), path, &mut information);
-        match fast {
-            Err(STATUS_FLT_DISALLOW_FAST_IO) => {
-                let options = OpenOptions::read().access(FILE_READ_ATTRIBUTES);
-                let handle = self.open(path, options)?;
-                let mut buffer = [0; size_of::<FILE_NETWORK_OPEN_INFORMATION>()];
-                handle.query_information(FileNetworkOpenInformation, &mut buffer)?;
-                // SAFETY: the buffer has the size of the structure, which has no invalid values.
-                Ok(unsafe {
-                    buffer
-                        .as_ptr()
-                        .cast::<FILE_NETWORK_OPEN_INFORMATION>()
-                        .read_unaligned()
-                })
-            }
-            other => other.map(|()| information),
-        }
+        query_attributes(self.machine(), self.volume(), path)
     }
 
     /// Asks the file system about itself.
@@ -85,6 +53,36 @@ impl Volume {
     pub fn trim(&self) {
         let gone = self.volume().io.file_system.trim();
         life::release_gone(self.machine(), self.volume(), &gone);
+    }
+}
+
+/// Asks for the attributes of a file, without opening it unless a filter refuses that.
+pub(crate) fn query_attributes(
+    machine: &Arc<Inner>,
+    volume: &Arc<manager::Volume>,
+    path: &str,
+) -> Result<FILE_NETWORK_OPEN_INFORMATION, NTSTATUS> {
+    let zero = LARGE_INTEGER { QuadPart: 0 };
+    let mut information = FILE_NETWORK_OPEN_INFORMATION {
+        CreationTime: zero,
+        LastAccessTime: zero,
+        LastWriteTime: zero,
+        ChangeTime: zero,
+        AllocationSize: zero,
+        EndOfFile: zero,
+        FileAttributes: 0,
+    };
+    match life::network_query_open(machine, volume, path, &mut information) {
+        Err(STATUS_FLT_DISALLOW_FAST_IO) => {
+            let options = OpenOptions::read().access(FILE_READ_ATTRIBUTES);
+            let handle = Handle::open(machine, volume, path, &options)?;
+            let mut buffer = [0; size_of::<FILE_NETWORK_OPEN_INFORMATION>()];
+            handle.query_information(FileNetworkOpenInformation, &mut buffer)?;
+            let structure = buffer.as_ptr().cast::<FILE_NETWORK_OPEN_INFORMATION>();
+            // SAFETY: the buffer has the size of the structure, which has no invalid values.
+            Ok(unsafe { structure.read_unaligned() })
+        }
+        other => other.map(|()| information),
     }
 }
 
@@ -166,6 +164,21 @@ impl Drop for FileReference {
 }
 
 impl Handle {
+    fn open(
+        machine: &Arc<Inner>,
+        volume: &Arc<manager::Volume>,
+        path: &str,
+        options: &OpenOptions,
+    ) -> Result<Self, NTSTATUS> {
+        let (file, information) = life::open(machine, volume, path, options, Origin::default())?;
+        Ok(Self {
+            machine: machine.clone(),
+            file,
+            information,
+            closed: AtomicBool::new(false),
+        })
+    }
+
     /// The file object.
     #[must_use]
     pub fn file_object(&self) -> PFILE_OBJECT {
@@ -449,6 +462,14 @@ impl Handle {
         drop(self);
     }
 
+    pub(super) const fn machine(&self) -> &Arc<Inner> {
+        &self.machine
+    }
+
+    pub(super) const fn file(&self) -> &Arc<FileObject> {
+        &self.file
+    }
+
     fn request(&self, major: UCHAR, options: IoOptions) -> Request {
         request(&self.file, major, options)
     }
@@ -464,8 +485,16 @@ impl Drop for Handle {
 }
 
 /// A request as the I/O manager would make it for a file object.
-fn request(file: &FileObject, major: UCHAR, options: IoOptions) -> Request {
+pub(crate) fn request(file: &FileObject, major: UCHAR, options: IoOptions) -> Request {
     let mut request = Request::new(major);
+    adjust(&mut request, file, options);
+    request
+}
+
+/// Adds to a request how it is sent.
+fn adjust(request: &mut Request, file: &FileObject, options: IoOptions) {
+    let major = request.major;
+    request.irp_flags = 0;
     request.completion = options.completion;
     request.synchronous = options.paging || options.fast_io || file.is_synchronous();
     if options.fast_io {
@@ -482,7 +511,6 @@ fn request(file: &FileObject, major: UCHAR, options: IoOptions) -> Request {
     {
         request.irp_flags |= IRP_NOCACHE;
     }
-    request
 }
 
 /// Sends a request; one that was refused as fast I/O is sent again as an IRP.
@@ -513,15 +541,8 @@ fn read(
     buffer: &mut [u8],
     options: IoOptions,
 ) -> Result<usize, NTSTATUS> {
-    let mut request = request(file, IRP_MJ_READ, options);
-    if request.door == Door::Irp {
-        request.irp_flags |= IRP_READ_OPERATION;
-    }
-    request.parameters.Read.Length = length(buffer);
-    request.parameters.Read.ByteOffset = LARGE_INTEGER {
-        QuadPart: offset.cast_signed(),
-    };
-    request.parameters.Read.ReadBuffer = buffer.as_mut_ptr().cast();
+    let (target, length) = (buffer.as_mut_ptr().cast(), length(buffer));
+    let request = transfer(file, IRP_MJ_READ, offset, target, length, options);
     send(machine, file, request)
 }
 
@@ -532,16 +553,27 @@ fn write(
     data: &[u8],
     options: IoOptions,
 ) -> Result<usize, NTSTATUS> {
-    let mut request = request(file, IRP_MJ_WRITE, options);
-    if request.door == Door::Irp {
-        request.irp_flags |= IRP_WRITE_OPERATION;
-    }
-    request.parameters.Write.Length = length(data);
-    request.parameters.Write.ByteOffset = LARGE_INTEGER {
-        QuadPart: offset.cast_signed(),
-    };
-    request.parameters.Write.WriteBuffer = data.as_ptr().cast_mut().cast();
+    let (source, length) = (data.as_ptr().cast_mut().cast(), length(data));
+    let request = transfer(file, IRP_MJ_WRITE, offset, source, length, options);
     send(machine, file, request)
+}
+
+/// A read or a write of the owner of a handle.
+pub(super) fn transfer(
+    file: &FileObject,
+    major: UCHAR,
+    offset: u64,
+    buffer: PVOID,
+    length: ULONG,
+    options: IoOptions,
+) -> Request {
+    let mut request = Request::transfer(major, offset.cast_signed(), buffer, length);
+    let kind = request.irp_flags;
+    adjust(&mut request, file, options);
+    if request.door == Door::Irp {
+        request.irp_flags |= kind;
+    }
+    request
 }
 
 fn length(buffer: &[u8]) -> ULONG {

@@ -9,57 +9,83 @@ use crate::filesystem::Gone;
 use crate::kernel::irql;
 use crate::machine::Inner;
 use crate::manager::{Instance, Volume, ecp};
+use crate::manager::{self, Instance, Volume};
 use fltmgr_sys::*;
 use std::sync::Arc;
 
 const KERNEL_MODE: KPROCESSOR_MODE = 0;
-const USER_MODE: KPROCESSOR_MODE = 1;
+
+/// Who opens a file, and what he says beside the options.
+#[derive(Default)]
+pub(crate) struct Origin {
+    /// Only instances below this one see the create, and everything that is done with the file.
+    pub(crate) below: Option<Arc<Instance>>,
+    /// A driver opens it.
+    pub(crate) kernel: bool,
+    /// The directory that the path was relative to.
+    pub(crate) related: Option<Arc<FileObject>>,
+    pub(crate) transaction: Option<Arc<manager::Transaction>>,
+    /// The number of the file, in the place of a path.
+    pub(crate) by_id: Option<u64>,
+    /// `SL_*`
+    pub(crate) operation_flags: UCHAR,
+    pub(crate) ignores_sharing: bool,
+    pub(crate) allocation_size: i64,
+    /// The address and the size of the extended attributes.
+    pub(crate) extended_attributes: (usize, ULONG),
+    /// The address of the list of extra create parameters.
+    pub(crate) extra_create_parameters: usize,
+}
 
 /// Opens a file, through the whole stack or through the part below an instance.
 ///
 /// # Errors
 /// The status that the create completed with; a `STATUS_REPARSE` is one too.
-pub(crate) fn open_below(
+pub(crate) fn open(
     machine: &Arc<Inner>,
     volume: &Arc<Volume>,
     file_path: &str,
     options: &OpenOptions,
-    below: Option<Arc<Instance>>,
+    origin: Origin,
 ) -> Result<(Arc<FileObject>, usize), NTSTATUS> {
-    let kernel = below.is_some();
-    let file = FileObject::new(
-        volume,
-        Birth {
-            id: machine.next_id(),
-            path: file_path.to_owned(),
-            purpose: if options.paging_file {
-                Purpose::PagingFile
-            } else {
-                Purpose::File
-            },
-            requestor: if options.kernel_mode || options.paging_file || kernel {
-                KERNEL_MODE
-            } else {
-                USER_MODE
-            },
-            transaction: options
-                .transaction
-                .as_ref()
-                .map(|transaction| transaction.object.clone()),
-            related: None,
-            flags: file_flags(options.options),
-        },
-    );
+    let kernel = origin.kernel;
+    let transaction = options
+        .transaction
+        .as_ref()
+        .map(|transaction| transaction.object.clone());
+    let mut birth = Birth::new(machine, file_path);
+    if options.paging_file {
+        birth.purpose = Purpose::PagingFile;
+    }
+    if options.kernel_mode || options.paging_file || kernel {
+        birth.requestor = KERNEL_MODE;
+    }
+    birth.transaction = transaction.or(origin.transaction);
+    birth.related = origin.related;
+    birth.below = origin.below;
+    birth.ignores_sharing = origin.ignores_sharing;
+    birth.by_id = origin.by_id;
+    birth.flags = file_flags(options.options);
+    let file = FileObject::new(volume, birth);
     let mut request = Request::new(IRP_MJ_CREATE);
     request.irp_flags = IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION;
+    request.operation_flags = origin.operation_flags;
     if options.paging_file {
         request.operation_flags |= SL_OPEN_PAGING_FILE;
+    }
+    if file.below().is_some() {
+        request.data_flags = FLTFL_CALLBACK_DATA_GENERATED_IO;
     }
     request.desired_access = Some(options.access);
     request.parameters.Create.Options = options.options | options.disposition << 24;
     request.parameters.Create.ShareAccess = options.share;
     request.parameters.Create.FileAttributes = options.attributes;
-    request.below = below;
+    request.parameters.Create.AllocationSize = LARGE_INTEGER {
+        QuadPart: origin.allocation_size,
+    };
+    let (attributes, length) = origin.extended_attributes;
+    request.parameters.Create.EaBuffer = attributes as PVOID;
+    request.parameters.Create.EaLength = length;
     request.kernel = kernel;
     let list = if options.parameters.is_empty() {
         None
@@ -68,6 +94,7 @@ pub(crate) fn open_below(
         Some(ecp::of_user(machine, &options.parameters, from_user)?)
     };
     request.ecp_list = list.unwrap_or(0);
+    request.extra_create_parameters = origin.extra_create_parameters;
     let operation = Operation::new(machine, &file, &request);
     let (status, information) = path::run(&operation);
     if let Some(list) = list {
@@ -99,18 +126,9 @@ pub(crate) fn network_query_open(
     file_path: &str,
     information: &mut FILE_NETWORK_OPEN_INFORMATION,
 ) -> Result<(), NTSTATUS> {
-    let file = FileObject::new(
-        volume,
-        Birth {
-            id: machine.next_id(),
-            path: file_path.to_owned(),
-            purpose: Purpose::QueryOpen,
-            requestor: USER_MODE,
-            transaction: None,
-            related: None,
-            flags: 0,
-        },
-    );
+    let mut birth = Birth::new(machine, file_path);
+    birth.purpose = Purpose::QueryOpen;
+    let file = FileObject::new(volume, birth);
     let mut request = Request::new(IRP_MJ_NETWORK_QUERY_OPEN);
     request.door = Door::FastIo;
     let buffer: *mut FILE_NETWORK_OPEN_INFORMATION = information;
@@ -120,6 +138,12 @@ pub(crate) fn network_query_open(
     file.release();
     volume.io.retire_file(&file);
     if status < 0 { Err(status) } else { Ok(()) }
+}
+
+/// Closes what was opened for one request and never got a handle.
+pub(crate) fn close_now(machine: &Arc<Inner>, file: &Arc<FileObject>) {
+    cleanup(machine, file);
+    dereference(machine, file);
 }
 
 /// `IRP_MJ_CLEANUP`: the last handle is closed.

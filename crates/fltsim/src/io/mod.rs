@@ -1,25 +1,42 @@
 //! Operations: file objects, callback data, the callback path, and the file API of a volume.
 
+mod cancel;
+mod control;
 mod dispatch;
 mod driver_memory;
 mod file_object;
 mod handle;
 mod life;
 mod major;
+mod name;
 mod operation;
 mod options;
+mod own;
 mod path;
+mod pending;
+mod queue;
+mod status_request;
 
 pub use handle::{FileReference, Handle};
 pub use operation::Completion;
 pub use options::{IoOptions, OpenOptions};
+pub use pending::PendingIo;
 
+pub(crate) use cancel::{OnCancel, cancel};
+pub(crate) use control::Method;
 pub(crate) use driver_memory::DriverMemory;
 pub(crate) use file_object::{FileObject, FilePhase, Purpose};
 pub(crate) use life::{cancel_open, release_gone};
+pub(crate) use file_object::{FileObject, FilePhase};
+pub(crate) use handle::{query_attributes, request};
+pub(crate) use life::{Origin, cancel_open, close_now, open, release_gone};
 pub(crate) use major::{major_c_name, major_name};
-pub(crate) use operation::{Door, Operation, Request, find};
+pub(crate) use name::{ObjectName, find as find_name, guid_name};
+pub(crate) use operation::{Door, Operation, Phase, Request, find, io_status};
+pub(crate) use own::{Own, allocate, begin, forget as forget_own, lookup as find_own, reissue};
 pub(crate) use path::{abandon, drain, resume_post, resume_pre, run};
+pub(crate) use queue::{Queue, lookup as find_queue, register as register_queue};
+pub(crate) use status_request::request as request_status;
 
 use crate::filesystem::FileSystem;
 use crate::manager::forget;

@@ -1,8 +1,11 @@
 //! One operation on its way through the instances of a volume: the callback data that every
 //! minifilter sees, and where each of them stands with it.
 
+use super::cancel::Control;
 use super::driver_memory::DriverMemory;
 use super::file_object::FileObject;
+use super::status_request::StatusRequest;
+use crate::filesystem::Authority;
 use crate::machine::Inner;
 use crate::manager::instance::compare_altitudes;
 use crate::manager::{Instance, Volume, ecp};
@@ -11,7 +14,10 @@ use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex};
 use std::ptr::null_mut;
 use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
+
+const KERNEL_MODE: KPROCESSOR_MODE = 0;
 
 /// The operations that are on their way, by the address of their callback data.
 static OPERATIONS: LazyLock<DashMap<usize, Weak<Operation>>> = LazyLock::new(DashMap::new);
@@ -19,6 +25,15 @@ static OPERATIONS: LazyLock<DashMap<usize, Weak<Operation>>> = LazyLock::new(Das
 /// The operation that a driver's callback data pointer stands for.
 pub(crate) fn find(data: PFLT_CALLBACK_DATA) -> Option<Arc<Operation>> {
     OPERATIONS.get(&(data as usize))?.upgrade()
+}
+
+/// The operations on a file object that are on their way.
+pub(super) fn on(file: &FileObject) -> Vec<Arc<Operation>> {
+    OPERATIONS
+        .iter()
+        .filter_map(|entry| entry.value().upgrade())
+        .filter(|operation| operation.file.id() == file.id())
+        .collect()
 }
 
 /// Where and when an operation completes once the file system has done its part.
@@ -66,12 +81,18 @@ pub(crate) struct Request {
     pub(crate) below: Option<Arc<Instance>>,
     /// Whether the issuer waits for the operation itself.
     pub(crate) synchronous: bool,
-    /// Whether a driver asks, and not the owner of a handle.
+    /// Whether a driver asks, and not an application.
     pub(crate) kernel: bool,
     /// The list of extra create parameters that a create is issued with, or 0.
     pub(crate) ecp_list: usize,
+    /// Whether it comes through a handle, which has its rights, or by a file object.
+    pub(crate) authority: Authority,
+    /// Whether the position of a file object for synchronous I/O stays where it is.
+    pub(crate) keep_position: bool,
     /// The security context of a create.
     pub(crate) desired_access: Option<ACCESS_MASK>,
+    /// The list of extra create parameters of a create; null if there is none.
+    pub(crate) extra_create_parameters: usize,
 }
 
 impl Request {
@@ -89,8 +110,30 @@ impl Request {
             synchronous: true,
             kernel: false,
             ecp_list: 0,
+            authority: Authority::Handle,
+            keep_position: false,
             desired_access: None,
+            extra_create_parameters: 0,
         }
+    }
+
+    /// A read or a write: the two differ in nothing but the direction of the data.
+    pub(crate) fn transfer(major: UCHAR, offset: i64, buffer: PVOID, length: ULONG) -> Self {
+        let mut request = Self::new(major);
+        let offset = LARGE_INTEGER { QuadPart: offset };
+        let parameters = &mut request.parameters;
+        if major == IRP_MJ_READ {
+            request.irp_flags = IRP_READ_OPERATION;
+            parameters.Read.Length = length;
+            parameters.Read.ByteOffset = offset;
+            parameters.Read.ReadBuffer = buffer;
+        } else {
+            request.irp_flags = IRP_WRITE_OPERATION;
+            parameters.Write.Length = length;
+            parameters.Write.ByteOffset = offset;
+            parameters.Write.WriteBuffer = buffer;
+        }
+        request
     }
 }
 
@@ -168,6 +211,8 @@ pub(crate) struct Progress {
 pub(crate) struct State {
     pub(crate) layers: Vec<Progress>,
     pub(crate) finished: bool,
+    /// What it ended with, once it is finished: by then its callback data may be used again.
+    pub(crate) result: (NTSTATUS, usize),
     /// The file system has seen the operation.
     pub(crate) performed: bool,
 }
@@ -182,9 +227,34 @@ pub(crate) struct CallMemory {
     security: DriverMemory<SecurityContext>,
 }
 
+impl CallMemory {
+    fn new(
+        data: FLT_CALLBACK_DATA,
+        iopb: FLT_IO_PARAMETER_BLOCK,
+        security: SecurityContext,
+    ) -> Arc<Self> {
+        let memory = Arc::new(Self {
+            data: DriverMemory::new(data),
+            iopb: DriverMemory::new(iopb),
+            security: DriverMemory::new(security),
+        });
+        let iopb = memory.iopb.pointer();
+        memory.data.modify(|data| data.Iopb = iopb);
+        memory
+    }
+}
+
+/// What happens when an operation has come back to the top; the operation is over then.
+pub(crate) type Afterwards = Box<dyn FnOnce(&Arc<Operation>) + Send>;
+
 /// One operation. It is found by the address of its callback data.
 pub(crate) struct Operation {
     memory: Arc<CallMemory>,
+    /// The operation that the callback data belongs to otherwise: one that is reissued, or callback
+    /// data that a driver allocated; and its flags.
+    outer: Option<(Weak<Operation>, FLT_CALLBACK_DATA_FLAGS)>,
+    /// The parameters before anybody changed them.
+    original: DriverMemory<FLT_IO_PARAMETER_BLOCK>,
     /// What the flags of the callback data are before anybody changes them.
     flags: FLT_CALLBACK_DATA_FLAGS,
     pub(crate) machine: Arc<Inner>,
@@ -196,6 +266,8 @@ pub(crate) struct Operation {
     pub(crate) completion: Completion,
     pub(crate) synchronous: bool,
     pub(crate) kernel: bool,
+    pub(crate) authority: Authority,
+    pub(crate) keep_position: bool,
     pub(crate) irp_flags: ULONG,
     /// The list of extra create parameters that a create carries, or 0.
     pub(crate) ecp_list: AtomicUsize,
@@ -203,6 +275,14 @@ pub(crate) struct Operation {
     pub(crate) draining: bool,
     /// The instances concerned, highest first.
     pub(crate) layers: Vec<Layer>,
+    /// The list of extra create parameters; null if there is none.
+    pub(crate) extra_create_parameters: AtomicUsize,
+    /// Cancelled or not, and what happens then.
+    pub(crate) control: Mutex<Control>,
+    /// Who wants to know what the layers below return.
+    pub(crate) status_requests: Mutex<Vec<StatusRequest>>,
+    /// Whom to tell at the end; nobody if a thread waits for it.
+    pub(crate) afterwards: Mutex<Option<Afterwards>>,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Condvar,
 }
@@ -214,30 +294,18 @@ impl Operation {
         file: &Arc<FileObject>,
         request: &Request,
     ) -> Arc<Self> {
-        let volume = file.volume().clone();
         let flags = request.door.flags() | request.data_flags;
         // SAFETY: every bit pattern of the member is a number; it only counts for creates.
         let options = unsafe { request.parameters.Create.Options };
-        let iopb = FLT_IO_PARAMETER_BLOCK {
-            IrpFlags: request.irp_flags,
-            MajorFunction: request.major,
-            MinorFunction: request.minor,
-            OperationFlags: request.operation_flags,
-            Reserved: 0,
-            TargetFileObject: file.pointer(),
-            TargetInstance: null_mut(),
-            Parameters: request.parameters,
+        let mut iopb = Self::parameter_block(request);
+        iopb.TargetFileObject = file.pointer();
+        let security = SecurityContext {
+            security_qos: null_mut(),
+            access_state: null_mut(),
+            desired_access: request.desired_access.unwrap_or(0),
+            full_create_options: options,
         };
-        let memory = Arc::new(CallMemory {
-            data: DriverMemory::new(callback_data(flags, file.requestor())),
-            iopb: DriverMemory::new(iopb),
-            security: DriverMemory::new(SecurityContext {
-                security_qos: null_mut(),
-                access_state: null_mut(),
-                desired_access: request.desired_access.unwrap_or(0),
-                full_create_options: options,
-            }),
-        });
+        let memory = CallMemory::new(callback_data(flags, file.requestor()), iopb, security);
         if request.desired_access.is_some() {
             let security: PIO_SECURITY_CONTEXT = memory.security.pointer().cast();
             memory
@@ -246,9 +314,83 @@ impl Operation {
         }
         let travels = request.ecp_list != 0 && machine.ecps.attach(request.ecp_list, true);
         let ecp_list = if travels { request.ecp_list } else { 0 };
+        Self::over(machine, file, request, memory, None)
+    }
+
+    /// Callback data that no operation uses yet.
+    pub(crate) fn idle(
+        machine: &Arc<Inner>,
+        file: &Arc<FileObject>,
+        instance: &Arc<Instance>,
+        target: PFILE_OBJECT,
+    ) -> Arc<Self> {
+        let mut request = Request::new(0);
+        request.data_flags = FLTFL_CALLBACK_DATA_GENERATED_IO;
+        let mut iopb = Self::parameter_block(&request);
+        iopb.TargetFileObject = target;
+        iopb.TargetInstance = instance.pointer();
+        let flags = request.door.flags() | request.data_flags;
+        let security = SecurityContext {
+            security_qos: null_mut(),
+            access_state: null_mut(),
+            desired_access: 0,
+            full_create_options: 0,
+        };
+        let memory = CallMemory::new(callback_data(flags, KERNEL_MODE), iopb, security);
+        let idle = Self::over(machine, file, &request, memory, None);
+        idle.state.lock().finished = true;
+        idle
+    }
+
+    /// Makes callback data ready for the next operation, which goes to the same target.
+    pub(crate) fn reset(&self) {
+        let mut iopb = Self::parameter_block(&Request::new(0));
+        let target = self.iopb().load();
+        iopb.TargetFileObject = target.TargetFileObject;
+        iopb.TargetInstance = target.TargetInstance;
+        self.iopb().store(iopb);
+        let mut data = callback_data(self.flags, KERNEL_MODE);
+        data.Iopb = self.iopb().pointer();
+        self.data().store(data);
+        *self.control.lock() = Control::default();
+    }
+
+    /// One more operation over the callback data of this one, which it gets back in the end.
+    pub(crate) fn again(self: &Arc<Self>, file: &Arc<FileObject>, request: &Request) -> Arc<Self> {
+        let memory = Arc::clone(&self.memory);
+        let flags = self.data().load().Flags & !FLTFL_CALLBACK_DATA_DIRTY;
+        let outer = Some((Arc::downgrade(self), flags));
+        self.data()
+            .modify(|data| data.Flags = request.door.flags() | request.data_flags);
+        Self::over(&self.machine, file, request, memory, outer)
+    }
+
+    fn parameter_block(request: &Request) -> FLT_IO_PARAMETER_BLOCK {
+        FLT_IO_PARAMETER_BLOCK {
+            IrpFlags: request.irp_flags,
+            MajorFunction: request.major,
+            MinorFunction: request.minor,
+            OperationFlags: request.operation_flags,
+            Reserved: 0,
+            TargetFileObject: null_mut(),
+            TargetInstance: null_mut(),
+            Parameters: request.parameters,
+        }
+    }
+
+    fn over(
+        machine: &Arc<Inner>,
+        file: &Arc<FileObject>,
+        request: &Request,
+        memory: Arc<CallMemory>,
+        outer: Option<(Weak<Self>, FLT_CALLBACK_DATA_FLAGS)>,
+    ) -> Arc<Self> {
+        let volume = file.volume().clone();
+        let iopb = memory.iopb.load();
         let mut stack = volume.stack();
-        if let Some(below) = &request.below {
-            stack.retain(|instance| compare_altitudes(&instance.altitude, &below.altitude).is_lt());
+        // A file that was opened below an instance is used below it too.
+        for above in [request.below.as_ref(), file.below()].into_iter().flatten() {
+            stack.retain(|instance| compare_altitudes(&instance.altitude, &above.altitude).is_lt());
         }
         let transaction = file.transaction_pointer();
         let layers: Vec<Layer> = stack
@@ -275,11 +417,14 @@ impl Operation {
         let state = State {
             layers: vec![idle; layers.len()],
             finished: false,
+            result: (STATUS_PENDING, 0),
             performed: false,
         };
         Self::publish(Self {
             memory,
-            flags,
+            outer,
+            original: DriverMemory::new(iopb),
+            flags: request.door.flags() | request.data_flags,
             machine: machine.clone(),
             volume,
             file: file.clone(),
@@ -289,10 +434,16 @@ impl Operation {
             completion: request.completion,
             synchronous: request.synchronous,
             kernel: request.kernel,
+            authority: request.authority,
+            keep_position: request.keep_position,
             irp_flags: request.irp_flags,
             ecp_list: AtomicUsize::new(ecp_list),
             draining: false,
             layers,
+            extra_create_parameters: AtomicUsize::new(request.extra_create_parameters),
+            control: Mutex::default(),
+            status_requests: Mutex::default(),
+            afterwards: Mutex::default(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         })
@@ -304,13 +455,11 @@ impl Operation {
             self.flags | FLTFL_CALLBACK_DATA_DRAINING_IO | FLTFL_CALLBACK_DATA_POST_OPERATION;
         let mut data = callback_data(flags, self.file.requestor());
         data.IoStatus = io_status(STATUS_FLT_POST_OPERATION_CLEANUP, 0);
-        let layer = &self.layers[layer];
+        let iopb = self.layers[layer].saved.load();
         Self::publish(Self {
-            memory: Arc::new(CallMemory {
-                data: DriverMemory::new(data),
-                iopb: DriverMemory::new(layer.saved.load()),
-                security: DriverMemory::new(self.memory.security.load()),
-            }),
+            memory: CallMemory::new(data, iopb, self.memory.security.load()),
+            outer: None,
+            original: DriverMemory::new(iopb),
             flags,
             machine: self.machine.clone(),
             volume: self.volume.clone(),
@@ -321,13 +470,22 @@ impl Operation {
             completion: self.completion,
             synchronous: self.synchronous,
             kernel: self.kernel,
+            authority: self.authority,
+            keep_position: self.keep_position,
             irp_flags: self.irp_flags,
             ecp_list: AtomicUsize::new(0),
             draining: true,
             layers: Vec::new(),
+            extra_create_parameters: AtomicUsize::new(
+                self.extra_create_parameters.load(Ordering::Acquire),
+            ),
+            control: Mutex::default(),
+            status_requests: Mutex::default(),
+            afterwards: Mutex::default(),
             state: Mutex::new(State {
                 layers: Vec::new(),
                 finished: true,
+                result: (STATUS_FLT_POST_OPERATION_CLEANUP, 0),
                 performed: true,
             }),
             changed: Condvar::new(),
@@ -337,18 +495,28 @@ impl Operation {
     /// Makes the callback data known by its address.
     fn publish(operation: Self) -> Arc<Self> {
         let operation = Arc::new(operation);
-        let iopb = operation.memory.iopb.pointer();
-        operation.data().modify(|data| data.Iopb = iopb);
         let address = operation.pointer() as usize;
         OPERATIONS.insert(address, Arc::downgrade(&operation));
         operation
     }
 
-    /// The operation is over: its callback data is nothing any more.
+    /// The operation is over: its callback data is nothing any more, or what it was before.
     pub(crate) fn retire(&self) {
         ecp::create_completed(self);
         OPERATIONS.remove(&(self.pointer() as usize));
         self.volume.io.retire_call(self.memory.clone());
+        let address = self.pointer() as usize;
+        match &self.outer {
+            Some((outer, flags)) => {
+                self.iopb().store(self.original.load());
+                self.data().modify(|data| data.Flags = *flags);
+                OPERATIONS.insert(address, Weak::clone(outer));
+            }
+            None => {
+                OPERATIONS.remove(&address);
+                self.volume.io.retire_call(self.memory.clone());
+            }
+        }
     }
 
     pub(crate) fn pointer(&self) -> PFLT_CALLBACK_DATA {

@@ -42,6 +42,13 @@ impl OpenOptions {
         }
     }
 
+    /// Exactly these options, from the kernel, sharing everything.
+    pub(crate) const fn bare(access: ACCESS_MASK, disposition: ULONG, options: ULONG) -> Self {
+        let mut bare = Self::new(access, disposition);
+        bare.options = options;
+        bare.kernel_mode()
+    }
+
     /// Opens an existing file for reading.
     #[must_use]
     pub const fn read() -> Self {

@@ -5,9 +5,11 @@
 //! hands: the thread that drives it lets go, and whoever completes it takes over. A synchronised
 //! layer keeps its thread: whoever arrives at it from below wakes that thread and lets go.
 
+use super::cancel;
 use super::dispatch;
 use super::major::{count, major_name};
 use super::operation::{Completion, Door, Operation, Phase};
+use super::status_request;
 use crate::kernel::irql;
 use crate::kernel::scope::{Callback, Scope};
 use crate::verifier::{NO_POST_OPERATION, Rule};
@@ -30,22 +32,30 @@ pub(crate) enum Step {
 
 /// Sends an operation through its instances and the file system, and waits until it is complete.
 pub(crate) fn run(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
-    count(&operation.machine, operation.major);
-    {
-        // A page fault comes with asynchronous procedure calls held off.
-        let level = if operation.is_paging() { APC_LEVEL } else { 0 };
-        let _level = irql::raise(irql::current().max(level));
-        descend(operation, 0);
-    }
-    {
-        let mut state = operation.state.lock();
-        while !state.finished {
-            operation.changed.wait(&mut state);
-        }
-    }
-    let result = operation.io_status();
+    send(operation);
+    let result = wait(operation);
     operation.retire();
     result
+}
+
+/// Sends an operation through its instances and the file system. `STATUS_PENDING` if it is not
+/// complete when that returns.
+pub(crate) fn send(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
+    count(&operation.machine, operation.major);
+    // A page fault comes with asynchronous procedure calls held off.
+    let level = if operation.is_paging() { APC_LEVEL } else { 0 };
+    let _level = irql::raise(irql::current().max(level));
+    descend(operation, 0);
+    operation.state.lock().result
+}
+
+/// Waits until an operation is complete.
+pub(crate) fn wait(operation: &Operation) -> (NTSTATUS, usize) {
+    let mut state = operation.state.lock();
+    while !state.finished {
+        operation.changed.wait(&mut state);
+    }
+    state.result
 }
 
 /// Pre-operation callbacks from a layer downwards, then the file system.
@@ -71,7 +81,11 @@ pub(crate) fn follow(operation: &Arc<Operation>, index: usize, step: &Step) {
                 ascend(operation, index);
             }
         }
-        Step::Complete => ascend(operation, index),
+        Step::Complete => {
+            let status = operation.io_status().0;
+            ascend(operation, index);
+            status_request::answer(operation, status);
+        }
         Step::Pended => {}
     }
 }
@@ -135,7 +149,10 @@ fn pre_operation(operation: &Arc<Operation>, index: usize) -> Step {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
         match (progress.phase, status) {
-            (Phase::Resumed { status, context }, FLT_PREOP_PENDING) => Some((status, context)),
+            (Phase::Resumed { status, context }, FLT_PREOP_PENDING) => {
+                cancel::forget(operation);
+                Some((status, context))
+            }
             (_, FLT_PREOP_PENDING) if operation.door == Door::Irp => {
                 layer.instance.pended(operation);
                 progress.phase = Phase::Pended;
@@ -257,17 +274,23 @@ fn file_system(operation: &Arc<Operation>) {
     let level = match operation.completion {
         Completion::Synchronous => {
             perform(operation);
-            return ascend(operation, bottom);
+            let status = operation.io_status().0;
+            ascend(operation, bottom);
+            return status_request::answer(operation, status);
         }
         Completion::Worker => PASSIVE_LEVEL,
         Completion::Dispatch => DISPATCH_LEVEL,
     };
-    let operation = Arc::clone(operation);
+    let other = Arc::clone(operation);
+    let announced = operation.machine.work_queue.announce();
     thread::spawn(move || {
-        perform(&operation);
-        let _level = irql::raise(level);
-        ascend(&operation, bottom);
+        perform(&other);
+        let lowered = irql::raise(level);
+        ascend(&other, bottom);
+        drop(lowered);
+        drop(announced);
     });
+    status_request::answer(operation, STATUS_PENDING);
 }
 
 fn perform(operation: &Arc<Operation>) {
@@ -339,8 +362,17 @@ fn ascend(operation: &Arc<Operation>, from: usize) {
             return;
         }
     }
-    operation.state.lock().finished = true;
+    let result = operation.io_status();
+    let afterwards = operation.afterwards.lock().take();
+    {
+        let mut state = operation.state.lock();
+        state.finished = true;
+        state.result = result;
+    }
     operation.changed.notify_all();
+    if let Some(afterwards) = afterwards {
+        afterwards(operation);
+    }
 }
 
 /// Gives a layer its post-operation callback if it waits for one; `false` if it keeps the
@@ -447,6 +479,7 @@ pub(crate) fn resume_pre(
         }
     };
     operation.layers[index].instance.resumed(operation);
+    cancel::forget(operation);
     let step = after_pre(operation, index, status, context);
     follow(operation, index, &step);
     true
@@ -475,6 +508,7 @@ pub(crate) fn resume_post(operation: &Arc<Operation>) -> bool {
         }
     };
     operation.layers[index].instance.resumed(operation);
+    cancel::forget(operation);
     release_layer(operation, index);
     ascend(operation, index);
     true
@@ -527,6 +561,8 @@ pub(crate) fn drain(operation: &Arc<Operation>, index: usize) {
 
 /// Completes an operation that a torn-down instance has pended and will never complete.
 pub(crate) fn abandon(operation: &Arc<Operation>) {
+    // Its cancel routine is one of the driver that has been given up.
+    drop(operation.take_cancel());
     operation.set_io_status(STATUS_CANCELLED, 0);
     if !resume_pre(operation, FLT_PREOP_COMPLETE, 0) {
         resume_post(operation);

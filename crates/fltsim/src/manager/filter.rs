@@ -5,6 +5,8 @@ use super::reference::{Held, Rundown};
 use super::registration::Registration;
 use super::{Instance, Object, instance, publish};
 use crate::kernel::registry::{self, DriverRecord, InstanceDefinition};
+use crate::io;
+use crate::kernel::registry::{DriverRecord, InstanceDefinition};
 use crate::kernel::scope::{self, Callback};
 use crate::machine::Inner;
 use crate::verifier::{Leak, Rule};
@@ -220,6 +222,7 @@ pub(crate) fn unregister(machine: &Arc<Inner>, filter: &Arc<Filter>) {
     for leak in filter.held.take() {
         machine.verifier.leak(Rule::V20, CALL, leak);
     }
+    io::forget_own(filter);
     machine
         .filters
         .write()

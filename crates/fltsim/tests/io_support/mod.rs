@@ -5,7 +5,9 @@
 
 use fltmgr_sys::*;
 use fltsim::filesystem::{Personality, TeardownPolicy};
-use fltsim::{Config, Driver, DriverConfig, Machine, Policies, Unload, Volume, VolumeConfig};
+use fltsim::{
+    Completion, Config, Driver, DriverConfig, Machine, Policies, Unload, Volume, VolumeConfig,
+};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -174,8 +176,17 @@ pub(crate) fn machine() -> (Machine, Volume) {
 }
 
 pub(crate) fn machine_with(personality: Personality) -> (Machine, Volume) {
+    machine_completing(personality, None)
+}
+
+/// A machine that completes what drivers ask for asynchronously in one way.
+pub(crate) fn machine_completing(
+    personality: Personality,
+    asynchronous_io: Option<Completion>,
+) -> (Machine, Volume) {
     let policies = Policies {
         stream_teardown: Some(TeardownPolicy::Immediate),
+        asynchronous_io,
         ..Policies::default()
     };
     let config = Config::default()
@@ -375,6 +386,38 @@ fltapi! {
         match script.post.get(&major) {
             Some(Some(callback)) => callback(data, &objects, context, flags),
             _ => FLT_POSTOP_FINISHED_PROCESSING,
+        }
+    }
+}
+
+/// A string that a driver passes, with its units.
+pub(crate) struct Name {
+    units: Vec<u16>,
+    header: Box<UNICODE_STRING>,
+}
+
+/// Object attributes with a name; they point into the name.
+pub(crate) fn name(text: &str) -> Name {
+    let mut units: Vec<u16> = text.encode_utf16().collect();
+    let bytes = u16::try_from(units.len() * 2).unwrap();
+    let header = Box::new(UNICODE_STRING {
+        Length: bytes,
+        MaximumLength: bytes,
+        Buffer: units.as_mut_ptr(),
+    });
+    Name { units, header }
+}
+
+impl Name {
+    pub(crate) fn attributes(&self, root: HANDLE, attributes: u32) -> OBJECT_ATTRIBUTES {
+        assert_eq!(self.units.len() * 2, usize::from(self.header.Length));
+        OBJECT_ATTRIBUTES {
+            Length: u32::try_from(size_of::<OBJECT_ATTRIBUTES>()).unwrap(),
+            RootDirectory: root,
+            ObjectName: (&raw const *self.header).cast_mut(),
+            Attributes: attributes,
+            SecurityDescriptor: null_mut(),
+            SecurityQualityOfService: null_mut(),
         }
     }
 }

@@ -1,0 +1,207 @@
+//! The names that drivers open files by: of a device, of a drive, or relative to an open directory.
+
+use super::file_object::FileObject;
+use crate::kernel::handle::downcast;
+use crate::machine::Inner;
+use crate::manager::Volume;
+use fltmgr_sys::*;
+use std::sync::Arc;
+
+const STATUS_OBJECT_PATH_SYNTAX_BAD: NTSTATUS = 0xC000_003B_u32.cast_signed();
+
+/// Where the names of drives are found.
+const DRIVES: [&str; 3] = ["\\??\\", "\\DosDevices\\", "\\GLOBAL??\\"];
+
+/// A name as a driver passes it.
+pub(crate) struct ObjectName {
+    /// The directory that it is relative to; null for none.
+    pub(crate) root: HANDLE,
+    pub(crate) units: Vec<u16>,
+    /// The name is the number of a file (`FILE_OPEN_BY_FILE_ID`).
+    pub(crate) by_id: bool,
+}
+
+/// What a name leads to.
+pub(crate) struct Found {
+    pub(crate) volume: Arc<Volume>,
+    /// From the root of the volume; empty for the volume itself.
+    pub(crate) path: String,
+    /// The directory that the name was relative to.
+    pub(crate) related: Option<Arc<FileObject>>,
+    /// The number of the file, which then has no path.
+    pub(crate) id: Option<u64>,
+}
+
+/// Finds the volume of a name, and what is left of it there.
+///
+/// # Errors
+/// `STATUS_INVALID_HANDLE`, `STATUS_OBJECT_TYPE_MISMATCH` for the root directory;
+/// `STATUS_OBJECT_PATH_SYNTAX_BAD`, `STATUS_OBJECT_NAME_INVALID` for a malformed name;
+/// `STATUS_OBJECT_NAME_NOT_FOUND`, `STATUS_OBJECT_PATH_NOT_FOUND` if there is no such volume.
+pub(crate) fn find(machine: &Inner, name: &ObjectName) -> Result<Found, NTSTATUS> {
+    let related = if name.root.is_null() {
+        None
+    } else {
+        let (object, _) = machine
+            .handles
+            .find(name.root)
+            .ok_or(STATUS_INVALID_HANDLE)?;
+        Some(downcast::<FileObject>(object).ok_or(STATUS_OBJECT_TYPE_MISMATCH)?)
+    };
+    match related {
+        Some(related) if name.by_id => Ok(Found {
+            volume: related.volume().clone(),
+            path: String::new(),
+            id: Some(number(&name.units)?),
+            related: Some(related),
+        }),
+        Some(related) => {
+            let text = String::from_utf16_lossy(&name.units);
+            Ok(Found {
+                volume: related.volume().clone(),
+                path: join(&related, &text)?,
+                id: None,
+                related: Some(related),
+            })
+        }
+        None if name.by_id => Err(STATUS_INVALID_PARAMETER),
+        None => {
+            let text = String::from_utf16_lossy(&name.units);
+            let (volume, path) = absolute(machine, &text)?;
+            Ok(Found {
+                volume,
+                path,
+                related: None,
+                id: None,
+            })
+        }
+    }
+}
+
+/// The name of a file that is relative to a directory.
+fn join(directory: &FileObject, name: &str) -> Result<String, NTSTATUS> {
+    if name.starts_with('\\') {
+        return Err(STATUS_OBJECT_NAME_INVALID);
+    }
+    // The directory may have another name by now.
+    let stored = directory.identity().map(|identity| {
+        let file_system = &directory.volume().io.file_system;
+        file_system.name_of(identity.open)
+    });
+    let base = match stored {
+        Some(Ok(_)) if directory.is_volume_open() => String::new(),
+        Some(Ok(stored)) => stored,
+        _ => directory.path().to_owned(),
+    };
+    if name.is_empty() {
+        return Ok(base);
+    }
+    // A stream of what is open has no backslash in front.
+    let separator = if name.starts_with(':') { "" } else { "\\" };
+    Ok(format!("{}{separator}{name}", base.trim_end_matches('\\')))
+}
+
+fn absolute(machine: &Inner, name: &str) -> Result<(Arc<Volume>, String), NTSTATUS> {
+    if !name.starts_with('\\') {
+        return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+    }
+    let volumes = machine.volumes.read();
+    let device = volumes
+        .iter()
+        .filter_map(|volume| Some((volume, strip(name, &volume.name)?)))
+        .max_by_key(|(volume, _)| volume.name.len());
+    let found = device.or_else(|| {
+        let inside = DRIVES.iter().find_map(|drives| prefix(name, drives))?;
+        volumes.iter().enumerate().find_map(|(index, volume)| {
+            let drive = strip(inside, &drive(index)?);
+            let found = drive.or_else(|| strip(inside, &guid_name(volume)))?;
+            Some((volume, found))
+        })
+    });
+    match found {
+        Some((volume, path)) => Ok((Arc::clone(volume), path.to_owned())),
+        None if name.trim_end_matches('\\').matches('\\').count() > 2 => {
+            Err(STATUS_OBJECT_PATH_NOT_FOUND)
+        }
+        None => Err(STATUS_OBJECT_NAME_NOT_FOUND),
+    }
+}
+
+/// The drive of a volume, in the order of mounting from `C:` on.
+fn drive(index: usize) -> Option<String> {
+    let letter = u8::try_from(index)
+        .ok()?
+        .checked_add(b'C')
+        .filter(u8::is_ascii_uppercase)?;
+    Some(format!("{}:", char::from(letter)))
+}
+
+/// The name of a volume that stays when drives change, below the directory of drives.
+pub(crate) fn guid_name(volume: &Volume) -> String {
+    format!("Volume{{00000000-0000-0000-0000-{:012x}}}", volume.id)
+}
+
+/// What follows a name in a path, if that begins with it.
+fn strip<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    prefix(path, name).filter(|rest| rest.is_empty() || rest.starts_with('\\'))
+}
+
+fn prefix<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let (head, rest) = path.split_at_checked(name.len())?;
+    (head.to_lowercase() == name.to_lowercase()).then_some(rest)
+}
+
+/// The number of a file, eight bytes in the place of a name.
+fn number(units: &[u16]) -> Result<u64, NTSTATUS> {
+    match *units {
+        [a, b, c, d] => {
+            let [a, b, c, d] = [a, b, c, d].map(u64::from);
+            Ok(a | b << 16 | c << 32 | d << 48)
+        }
+        _ => Err(STATUS_INVALID_PARAMETER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Personality;
+    use crate::{Machine, VolumeConfig};
+
+    fn found(machine: &Machine, name: &str) -> Result<(String, String), NTSTATUS> {
+        let name = ObjectName {
+            root: std::ptr::null_mut(),
+            units: name.encode_utf16().collect(),
+            by_id: false,
+        };
+        find(&machine.inner, &name).map(|found| (found.volume.name.clone(), found.path))
+    }
+
+    #[test]
+    fn devices_drives_and_volumes_are_found() {
+        let machine = Machine::default();
+        let [one, two] = ["\\Device\\HarddiskVolume1", "\\Device\\HarddiskVolume12"];
+        let _one = machine.add_volume(VolumeConfig::memory(one, Personality::ntfs()));
+        let other = machine.add_volume(VolumeConfig::memory(two, Personality::ntfs()));
+        let is = |name: &str, volume: &str, path: &str| {
+            let expected = (volume.to_owned(), path.to_owned());
+            assert_eq!(found(&machine, name), Ok(expected), "{name}");
+        };
+        is("\\Device\\HarddiskVolume1\\a", one, "\\a");
+        is("\\device\\harddiskvolume12\\a\\b", two, "\\a\\b");
+        is("\\Device\\HarddiskVolume12", two, "");
+        is("\\??\\C:\\x:s", one, "\\x:s");
+        is("\\DosDevices\\d:", two, "");
+        let guid = format!("\\??\\{}\\y", guid_name(&other.object));
+        is(&guid, two, "\\y");
+        for (name, status) in [
+            ("", STATUS_OBJECT_PATH_SYNTAX_BAD),
+            ("C:\\x", STATUS_OBJECT_PATH_SYNTAX_BAD),
+            ("\\Device\\HarddiskVolume3", STATUS_OBJECT_NAME_NOT_FOUND),
+            ("\\Device\\HarddiskVolume3\\a", STATUS_OBJECT_PATH_NOT_FOUND),
+            ("\\??\\E:\\a", STATUS_OBJECT_PATH_NOT_FOUND),
+        ] {
+            assert_eq!(found(&machine, name), Err(status), "{name}");
+        }
+    }
+}
