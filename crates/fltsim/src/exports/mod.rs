@@ -18,6 +18,7 @@ mod avl_table;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod backtrace;
 mod bitmap;
+mod buffer;
 #[cfg(target_arch = "x86_64")]
 mod c_library;
 #[cfg(target_arch = "x86_64")]
@@ -180,6 +181,7 @@ pub fn resolve(name: &str) -> Option<usize> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         backtrace::resolve,
         bitmap::resolve,
+        buffer::resolve,
         #[cfg(target_arch = "x86_64")]
         c_library::resolve,
         #[cfg(target_arch = "x86_64")]

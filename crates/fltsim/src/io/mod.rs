@@ -1,5 +1,6 @@
 //! Operations: file objects, callback data, the callback path, and the file API of a volume.
 
+mod buffer;
 mod cancel;
 mod control;
 mod dispatch;
@@ -22,6 +23,7 @@ pub use operation::Completion;
 pub use options::{IoOptions, OpenOptions};
 pub use pending::PendingIo;
 
+pub(crate) use buffer::{Buffers, buffers};
 pub(crate) use cancel::{OnCancel, cancel};
 pub(crate) use control::Method;
 pub(crate) use driver_memory::DriverMemory;

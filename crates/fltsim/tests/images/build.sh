@@ -21,21 +21,20 @@ trap 'rm -rf "$work"' EXIT
 for library in ntoskrnl FLTMGR; do
     "$dlltool" -m i386:x86-64 -d "$library.def" -l "$work/$library.lib"
 done
-for driver in probe minifilter rtl os; do
-    # What a driver imports beyond the common names is in a file of its own.
+for driver in probe minifilter rtl io; do
+    # What a driver imports beyond the common names is in files of its own.
     libraries=("$work/ntoskrnl.lib" "$work/FLTMGR.lib")
-    if [[ -f $driver.def ]]; then
-        "$dlltool" -m i386:x86-64 -d "$driver.def" -l "$work/$driver.lib"
-        libraries=("$work/$driver.lib" "${libraries[@]}")
-    fi
+    for names in "$driver.def" "$driver"-*.def; do
+        if [[ -f $names ]]; then
+            "$dlltool" -m i386:x86-64 -d "$names" -l "$work/${names%.def}.lib"
+            libraries=("$work/${names%.def}.lib" "${libraries[@]}")
+        fi
+    done
     "$clang" --target=x86_64-pc-windows-msvc -O1 -std=c17 -ffreestanding -fms-extensions \
         -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
         -c "$driver.c" -o "$work/$driver.obj"
-    # Some functions of the kernel are only for images whose signature is checked.
-    integrity=
-    if [[ $driver == os ]]; then integrity=/integritycheck; fi
     # /Brepro: the same sources give the same bytes.
-    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib $integrity \
+    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib \
         "/out:$driver.sys" "$work/$driver.obj" "${libraries[@]}"
 done
