@@ -173,6 +173,27 @@ fn a_file_opened_below_an_instance_is_used_below_it() {
     assert!(machine.finish().is_clean());
 }
 
+/// The number of a file, as it is passed in the place of a name.
+fn number_of(instance: PFLT_INSTANCE, file: PFILE_OBJECT) -> String {
+    let mut number = [0; 8];
+    let mut length = 0;
+    // SAFETY: the objects exist, the buffer is as long as it says.
+    let status = unsafe {
+        FltQueryInformationFile(
+            instance,
+            file,
+            number.as_mut_ptr().cast(),
+            8,
+            FileInternalInformation,
+            &raw mut length,
+        )
+    };
+    assert_eq!((status, length), (STATUS_SUCCESS, 8));
+    let pairs = number.chunks(2);
+    let units = pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    String::from_utf16(&units.collect::<Vec<_>>()).unwrap()
+}
+
 #[test]
 fn names_statuses_and_sharing() {
     let (machine, volume) = machine();
@@ -207,10 +228,8 @@ fn names_statuses_and_sharing() {
         let file = open(filter, instance, inside).unwrap();
         assert_eq!(file.information, FILE_CREATED);
         // SAFETY: the file object is open, and so is its directory.
-        assert_eq!(
-            unsafe { (*file.object).RelatedFileObject },
-            directory.object
-        );
+        let related = unsafe { (*file.object).RelatedFileObject };
+        assert_eq!(related, directory.object);
 
         fails(inside, STATUS_SHARING_VIOLATION);
         let ignored = Wish {
@@ -218,26 +237,7 @@ fn names_statuses_and_sharing() {
             ..inside
         };
         close(&open(filter, instance, ignored).unwrap());
-        let by_number = {
-            let mut number = [0; 8];
-            let mut length = 0;
-            // SAFETY: the objects exist, the buffer is as long as it says.
-            let status = unsafe {
-                FltQueryInformationFile(
-                    instance,
-                    file.object,
-                    number.as_mut_ptr().cast(),
-                    8,
-                    FileInternalInformation,
-                    &raw mut length,
-                )
-            };
-            assert_eq!((status, length), (STATUS_SUCCESS, 8));
-            let units = number
-                .chunks(2)
-                .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-            String::from_utf16(&units.collect::<Vec<_>>()).unwrap()
-        };
+        let by_number = number_of(instance, file.object);
         let numbered = Wish {
             name: &by_number,
             root: directory.handle,

@@ -465,11 +465,12 @@ fn a_cancel_safe_queue() {
     assert!(machine.finish().is_clean());
 }
 
+static COMPLETED: AtomicUsize = AtomicUsize::new(0);
+
 #[test]
 fn many_reads_are_removed_and_cancelled_at_once() {
     let (machine, volume) = machine();
     let log = log();
-    static COMPLETED: AtomicUsize = AtomicUsize::new(0);
     let own = Script::new("own", &log)
         .pre(IRP_MJ_READ, |data, _, _| {
             // SAFETY: the callback data of this callback.
@@ -569,8 +570,10 @@ fltapi! {
         status: NTSTATUS,
         context: PVOID,
     ) {
-        // SAFETY: the snapshot lives through the call, and is one of a read.
-        let length = unsafe { (*snapshot).Parameters.Read.Length };
+        // SAFETY: the snapshot lives through the call.
+        let parameters = unsafe { (*snapshot).Parameters };
+        // SAFETY: this is a read.
+        let length = unsafe { parameters.Read.Length };
         ANSWERS.lock().push((status, length, context as usize));
     }
 }

@@ -562,7 +562,7 @@ impl Create {
             below,
         };
         // SAFETY: passed on to the caller.
-        unsafe { self.run(&machine, opener) }
+        unsafe { self.run(&machine, &opener) }
     }
 
     /// Opens for the kernel, through the whole stack.
@@ -582,14 +582,14 @@ impl Create {
             below: None,
         };
         // SAFETY: passed on to the caller.
-        unsafe { self.run(&machine, opener) }
+        unsafe { self.run(&machine, &opener) }
     }
 
     /// # Safety
     /// As for [`Create::for_filter`].
-    unsafe fn run(self, machine: &Arc<Inner>, opener: Opener) -> NTSTATUS {
+    unsafe fn run(self, machine: &Arc<Inner>, opener: &Opener) -> NTSTATUS {
         // SAFETY: passed on to the caller.
-        let opened = unsafe { self.open(machine, &opener) };
+        let opened = unsafe { self.open(machine, opener) };
         let (status, information) = match opened {
             Err(status) => (status, 0),
             Ok((file, information, kernel)) => {

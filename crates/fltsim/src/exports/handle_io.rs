@@ -35,8 +35,10 @@ exports! {
             apc: ApcRoutine,
             result: IoStatusBlock,
         };
-        // SAFETY: the caller passes null or places for the offset and the key.
-        let (offset, key) = unsafe { (offset(ByteOffset), read_key(Key)) };
+        // SAFETY: the caller passes null or an offset.
+        let offset = unsafe { offset(ByteOffset) };
+        // SAFETY: the caller passes null or a key.
+        let key = unsafe { read_key(Key) };
         // SAFETY: the caller passes null or a status block.
         unsafe {
             caller.perform(FileHandle, |machine, file| {
@@ -63,8 +65,10 @@ exports! {
             apc: ApcRoutine,
             result: IoStatusBlock,
         };
-        // SAFETY: the caller passes null or places for the offset and the key.
-        let (offset, key) = unsafe { (offset(ByteOffset), read_key(Key)) };
+        // SAFETY: the caller passes null or an offset.
+        let offset = unsafe { offset(ByteOffset) };
+        // SAFETY: the caller passes null or a key.
+        let key = unsafe { read_key(Key) };
         // SAFETY: the caller passes null or a status block.
         unsafe {
             caller.perform(FileHandle, |machine, file| {

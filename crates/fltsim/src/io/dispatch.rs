@@ -41,7 +41,9 @@ pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
                 IRP_MJ_FILE_SYSTEM_CONTROL => {
                     // SAFETY: this is such a control, whose code lies at the same place in each
                     // member.
-                    let common = unsafe { parameters(operation).FileSystemControl.Common };
+                    let control = unsafe { parameters(operation).FileSystemControl };
+                    // SAFETY: as above.
+                    let common = unsafe { control.Common };
                     control::file_system(
                         operation.iopb().load().MinorFunction,
                         common.FsControlCode,

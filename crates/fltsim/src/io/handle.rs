@@ -78,9 +78,13 @@ pub(crate) fn query_attributes(
             let handle = Handle::open(machine, volume, path, &options)?;
             let mut buffer = [0; size_of::<FILE_NETWORK_OPEN_INFORMATION>()];
             handle.query_information(FileNetworkOpenInformation, &mut buffer)?;
-            let structure = buffer.as_ptr().cast::<FILE_NETWORK_OPEN_INFORMATION>();
             // SAFETY: the buffer has the size of the structure, which has no invalid values.
-            Ok(unsafe { structure.read_unaligned() })
+            Ok(unsafe {
+                buffer
+                    .as_ptr()
+                    .cast::<FILE_NETWORK_OPEN_INFORMATION>()
+                    .read_unaligned()
+            })
         }
         other => other.map(|()| information),
     }

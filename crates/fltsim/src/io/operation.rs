@@ -248,6 +248,10 @@ impl CallMemory {
 pub(crate) type Afterwards = Box<dyn FnOnce(&Arc<Operation>) + Send>;
 
 /// One operation. It is found by the address of its callback data.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent of each other"
+)]
 pub(crate) struct Operation {
     memory: Arc<CallMemory>,
     /// The operation that the callback data belongs to otherwise: one that is reissued, or callback
@@ -506,16 +510,13 @@ impl Operation {
         OPERATIONS.remove(&(self.pointer() as usize));
         self.volume.io.retire_call(self.memory.clone());
         let address = self.pointer() as usize;
-        match &self.outer {
-            Some((outer, flags)) => {
-                self.iopb().store(self.original.load());
-                self.data().modify(|data| data.Flags = *flags);
-                OPERATIONS.insert(address, Weak::clone(outer));
-            }
-            None => {
-                OPERATIONS.remove(&address);
-                self.volume.io.retire_call(self.memory.clone());
-            }
+        if let Some((outer, flags)) = &self.outer {
+            self.iopb().store(self.original.load());
+            self.data().modify(|data| data.Flags = *flags);
+            OPERATIONS.insert(address, Weak::clone(outer));
+        } else {
+            OPERATIONS.remove(&address);
+            self.volume.io.retire_call(self.memory.clone());
         }
     }
 

@@ -562,7 +562,7 @@ pub(crate) fn drain(operation: &Arc<Operation>, index: usize) {
 /// Completes an operation that a torn-down instance has pended and will never complete.
 pub(crate) fn abandon(operation: &Arc<Operation>) {
     // Its cancel routine is one of the driver that has been given up.
-    drop(operation.take_cancel());
+    let _ = operation.take_cancel();
     operation.set_io_status(STATUS_CANCELLED, 0);
     if !resume_pre(operation, FLT_PREOP_COMPLETE, 0) {
         resume_post(operation);

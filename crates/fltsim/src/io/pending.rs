@@ -56,6 +56,7 @@ impl PendingIo {
 
     /// Cancels it, as `CancelIoEx` does; `true` if somebody had said what to do in this case, and
     /// has been told.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn cancel(&self) -> bool {
         cancel(&self.operation)
     }
@@ -123,6 +124,7 @@ impl Handle {
 
     /// Cancels every operation on the file object that is on its way, as `CancelIoEx` does. Gives
     /// the number of those that somebody has ended for it.
+    #[allow(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn cancel_io(&self) -> usize {
         let operations = operation::on(self.file());
         operations.iter().filter(|one| cancel(one)).count()
