@@ -4,7 +4,6 @@
 use super::file::{Control, list};
 use super::{enter, exports, write};
 use crate::io::{self, FileObject, IoOptions, Operation, Request};
-use crate::kernel::handle::downcast;
 use crate::kernel::scope;
 use crate::machine::Inner;
 use fltmgr_sys::*;
@@ -288,11 +287,9 @@ impl Caller {
             return STATUS_INVALID_HANDLE;
         };
         enter(&machine, self.call);
-        let Some((object, _)) = machine.handles.find(handle) else {
-            return STATUS_INVALID_HANDLE;
-        };
-        let Some(file) = downcast::<FileObject>(object) else {
-            return STATUS_OBJECT_TYPE_MISMATCH;
+        let file = match io::file_of(&machine, handle) {
+            Ok(file) => file,
+            Err(status) => return status,
         };
         let event = match self.event(&machine) {
             Ok(event) => event,

@@ -33,7 +33,7 @@ pub(crate) use file_object::{FileObject, FilePhase};
 pub(crate) use handle::{query_attributes, request};
 pub(crate) use life::{Origin, cancel_open, close_now, open, release_gone};
 pub(crate) use major::{major_c_name, major_name};
-pub(crate) use name::{ObjectName, find as find_name, guid_name};
+pub(crate) use name::{ObjectName, file_of, find as find_name, guid_name};
 pub(crate) use operation::{Door, Operation, Phase, Request, find, io_status};
 pub(crate) use own::{Own, allocate, begin, forget as forget_own, lookup as find_own, reissue};
 pub(crate) use path::{abandon, drain, resume_post, resume_pre, run};

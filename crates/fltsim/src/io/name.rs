@@ -1,7 +1,6 @@
 //! The names that drivers open files by: of a device, of a drive, or relative to an open directory.
 
 use super::file_object::FileObject;
-use crate::kernel::handle::downcast;
 use crate::machine::Inner;
 use crate::manager::Volume;
 use fltmgr_sys::*;
@@ -42,11 +41,7 @@ pub(crate) fn find(machine: &Inner, name: &ObjectName) -> Result<Found, NTSTATUS
     let related = if name.root.is_null() {
         None
     } else {
-        let (object, _) = machine
-            .handles
-            .find(name.root)
-            .ok_or(STATUS_INVALID_HANDLE)?;
-        Some(downcast::<FileObject>(object).ok_or(STATUS_OBJECT_TYPE_MISMATCH)?)
+        Some(file_of(machine, name.root)?)
     };
     match related {
         Some(related) if name.by_id => Ok(Found {
@@ -76,6 +71,20 @@ pub(crate) fn find(machine: &Inner, name: &ObjectName) -> Result<Found, NTSTATUS
             })
         }
     }
+}
+
+/// The file object of a handle.
+///
+/// # Errors
+/// `STATUS_INVALID_HANDLE`; `STATUS_OBJECT_TYPE_MISMATCH` if it is one of something else.
+pub(crate) fn file_of(machine: &Inner, handle: HANDLE) -> Result<Arc<FileObject>, NTSTATUS> {
+    machine.handles.find_as(handle).ok_or_else(|| {
+        if machine.handles.find(handle).is_some() {
+            STATUS_OBJECT_TYPE_MISMATCH
+        } else {
+            STATUS_INVALID_HANDLE
+        }
+    })
 }
 
 /// The name of a file that is relative to a directory.
