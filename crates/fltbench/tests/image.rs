@@ -198,6 +198,20 @@ fn a_driver_that_stops_is_survived() {
 }
 
 #[test]
+fn a_driver_that_hangs_is_stopped() {
+    let bench = Bench::new("hang");
+    let (report, status) = bench.report(&["--patience", "1"]);
+    assert_eq!(status, 1);
+    let stopped = report.stopped.unwrap();
+    assert_eq!(stopped.code, 0xE2);
+    let what = "nothing went on for 1 seconds, so the driver was stopped";
+    assert_eq!(stopped.what, what);
+    assert_eq!(stopped.image.as_deref(), Some("minifilter.sys"));
+    assert_eq!(report.operations["IRP_MJ_READ"], 5);
+    assert_eq!(report.contexts.stream.live, 5);
+}
+
+#[test]
 fn bad_input_ends_with_2_and_a_line() {
     let bench = Bench::new("well");
     let refused = |image: &[u8], more: &[&str], what: &str| {

@@ -646,7 +646,7 @@ impl Create {
             if usize::from(context.size) < size_of::<DriverContext>() {
                 return Err(STATUS_INVALID_PARAMETER);
             }
-            origin.extra_create_parameters = context.extra_create_parameter as usize;
+            origin.ecp_list = context.extra_create_parameter as usize;
             if device.is_null() {
                 device = context.device_object_hint.cast();
             }

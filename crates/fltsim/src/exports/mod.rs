@@ -33,9 +33,9 @@ mod create;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
 mod data_scan;
-mod ecp;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod device;
+mod ecp;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -172,110 +172,112 @@ macro_rules! routines {
 }
 pub(crate) use routines;
 
+/// What finds an export by its name, room by room.
+const ROOMS: &[fn(&str) -> Option<usize>] = &[
+    #[cfg(target_arch = "x86_64")]
+    avl_table::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    backtrace::resolve,
+    bitmap::resolve,
+    buffer::resolve,
+    #[cfg(target_arch = "x86_64")]
+    c_library::resolve,
+    #[cfg(target_arch = "x86_64")]
+    c_print::resolve,
+    cache::resolve,
+    callback_data::resolve,
+    cancel::resolve,
+    #[cfg(target_arch = "x86_64")]
+    cancellable_wait::resolve,
+    context::resolve,
+    create::resolve,
+    data_scan::resolve,
+    ecp::resolve,
+    ecp::callback_data::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    device::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    event::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    exception::resolve,
+    file::resolve,
+    fsrtl_name::resolve,
+    #[cfg(target_arch = "x86_64")]
+    generic_table::resolve,
+    handle_io::resolve,
+    hash_table::resolve,
+    information::resolve,
+    instance::resolve,
+    interlocked::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    io_work_item::resolve,
+    kernel::resolve,
+    #[cfg(target_arch = "x86_64")]
+    kernel::resolve_variadic,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    ktm::resolve,
+    lock::resolve,
+    #[cfg(target_arch = "x86_64")]
+    lookaside::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    memory::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    memory::resolve_raising,
+    #[cfg(target_arch = "x86_64")]
+    mutex::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    mdl::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    mdl::resolve_raising,
+    name::resolve,
+    narrow_string::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    notify::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    ob::resolve,
+    object::resolve,
+    operation::resolve,
+    port::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    process::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    process_handle::resolve,
+    queue::resolve,
+    registration::resolve,
+    registry::resolve,
+    #[cfg(target_arch = "x86_64")]
+    resource::resolve,
+    rundown::cache_aware::resolve,
+    rtl::resolve,
+    rtl::resolve_library,
+    #[cfg(target_arch = "x86_64")]
+    resource::state::resolve,
+    #[cfg(target_arch = "x86_64")]
+    run_once::resolve,
+    rundown::resolve,
+    security_rtl::resolve,
+    spin_lock::resolve,
+    system::resolve,
+    time::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    section::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    thread::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    timer::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    token::resolve,
+    transaction::resolve,
+    volume::resolve,
+    #[cfg(target_arch = "x86_64")]
+    wait::resolve,
+    work_item::resolve,
+];
+
 /// The address of an export, for binding the imports of a loaded image.
 #[must_use]
 pub fn resolve(name: &str) -> Option<usize> {
-    let rooms = [
-        #[cfg(target_arch = "x86_64")]
-        avl_table::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        backtrace::resolve,
-        bitmap::resolve,
-        buffer::resolve,
-        #[cfg(target_arch = "x86_64")]
-        c_library::resolve,
-        #[cfg(target_arch = "x86_64")]
-        c_print::resolve,
-        cache::resolve,
-        callback_data::resolve,
-        cancel::resolve,
-        #[cfg(target_arch = "x86_64")]
-        cancellable_wait::resolve,
-        context::resolve,
-        create::resolve,
-        data_scan::resolve,
-        ecp::resolve,
-        ecp::callback_data::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        device::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        event::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        exception::resolve,
-        file::resolve,
-        fsrtl_name::resolve,
-        #[cfg(target_arch = "x86_64")]
-        generic_table::resolve,
-        handle_io::resolve,
-        hash_table::resolve,
-        information::resolve,
-        instance::resolve,
-        interlocked::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        io_work_item::resolve,
-        kernel::resolve,
-        #[cfg(target_arch = "x86_64")]
-        kernel::resolve_variadic,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        ktm::resolve,
-        lock::resolve,
-        #[cfg(target_arch = "x86_64")]
-        lookaside::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        memory::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        memory::resolve_raising,
-        #[cfg(target_arch = "x86_64")]
-        mutex::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        mdl::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        mdl::resolve_raising,
-        name::resolve,
-        narrow_string::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        notify::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        ob::resolve,
-        object::resolve,
-        operation::resolve,
-        port::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        process::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        process_handle::resolve,
-        queue::resolve,
-        registration::resolve,
-        registry::resolve,
-        #[cfg(target_arch = "x86_64")]
-        resource::resolve,
-        rundown::cache_aware::resolve,
-        rtl::resolve,
-        rtl::resolve_library,
-        #[cfg(target_arch = "x86_64")]
-        resource::state::resolve,
-        #[cfg(target_arch = "x86_64")]
-        run_once::resolve,
-        rundown::resolve,
-        security_rtl::resolve,
-        spin_lock::resolve,
-        system::resolve,
-        time::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        section::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        thread::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        timer::resolve,
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        token::resolve,
-        transaction::resolve,
-        volume::resolve,
-        #[cfg(target_arch = "x86_64")]
-        wait::resolve,
-        work_item::resolve,
-    ];
-    rooms.iter().find_map(|room| room(name))
+    ROOMS.iter().find_map(|room| room(name))
 }
 
 /// Whether there is something of this name for an image to import: a function, or a variable.

@@ -155,6 +155,8 @@ pub(super) unsafe fn change(at: *mut DISPATCHER_HEADER, to: impl FnOnce(LONG) ->
 pub(crate) fn signal(thread: usize) {
     // SAFETY: thread objects begin with a header, which was initialised with them.
     unsafe { change(thread as *mut DISPATCHER_HEADER, |_| 1) };
+}
+
 /// Lets every wait look again whether it ends: an operation was cancelled.
 pub(crate) fn wake_waiters() {
     let _guard = DISPATCHER.lock();

@@ -249,6 +249,8 @@ impl FileObject {
     /// The transaction that it was opened in.
     pub(crate) const fn transaction(&self) -> Option<&Arc<Transaction>> {
         self.transaction.as_ref()
+    }
+
     /// The instance that it was opened below.
     pub(crate) const fn below(&self) -> Option<&Arc<Instance>> {
         self.below.as_ref()

@@ -8,8 +8,7 @@ use super::path;
 use crate::filesystem::Gone;
 use crate::kernel::irql;
 use crate::machine::Inner;
-use crate::manager::{Instance, Volume, ecp};
-use crate::manager::{self, Instance, Volume};
+use crate::manager::{self, Instance, Volume, ecp};
 use fltmgr_sys::*;
 use std::sync::Arc;
 
@@ -34,7 +33,7 @@ pub(crate) struct Origin {
     /// The address and the size of the extended attributes.
     pub(crate) extended_attributes: (usize, ULONG),
     /// The address of the list of extra create parameters.
-    pub(crate) extra_create_parameters: usize,
+    pub(crate) ecp_list: usize,
 }
 
 /// Opens a file, through the whole stack or through the part below an instance.
@@ -93,8 +92,7 @@ pub(crate) fn open(
         let from_user = !options.kernel_mode;
         Some(ecp::of_user(machine, &options.parameters, from_user)?)
     };
-    request.ecp_list = list.unwrap_or(0);
-    request.extra_create_parameters = origin.extra_create_parameters;
+    request.ecp_list = list.unwrap_or(origin.ecp_list);
     let operation = Operation::new(machine, &file, &request);
     let (status, information) = path::run(&operation);
     if let Some(list) = list {

@@ -28,8 +28,6 @@ pub(crate) use cancel::{OnCancel, cancel};
 pub(crate) use control::Method;
 pub(crate) use driver_memory::DriverMemory;
 pub(crate) use file_object::{FileObject, FilePhase, Purpose};
-pub(crate) use life::{cancel_open, release_gone};
-pub(crate) use file_object::{FileObject, FilePhase};
 pub(crate) use handle::{query_attributes, request};
 pub(crate) use life::{Origin, cancel_open, close_now, open, release_gone};
 pub(crate) use major::{major_c_name, major_name};

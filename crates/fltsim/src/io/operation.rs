@@ -14,7 +14,6 @@ use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex};
 use std::ptr::null_mut;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 const KERNEL_MODE: KPROCESSOR_MODE = 0;
@@ -91,8 +90,6 @@ pub(crate) struct Request {
     pub(crate) keep_position: bool,
     /// The security context of a create.
     pub(crate) desired_access: Option<ACCESS_MASK>,
-    /// The list of extra create parameters of a create; null if there is none.
-    pub(crate) extra_create_parameters: usize,
 }
 
 impl Request {
@@ -113,7 +110,6 @@ impl Request {
             authority: Authority::Handle,
             keep_position: false,
             desired_access: None,
-            extra_create_parameters: 0,
         }
     }
 
@@ -279,8 +275,6 @@ pub(crate) struct Operation {
     pub(crate) draining: bool,
     /// The instances concerned, highest first.
     pub(crate) layers: Vec<Layer>,
-    /// The list of extra create parameters; null if there is none.
-    pub(crate) extra_create_parameters: AtomicUsize,
     /// Cancelled or not, and what happens then.
     pub(crate) control: Mutex<Control>,
     /// Who wants to know what the layers below return.
@@ -316,8 +310,6 @@ impl Operation {
                 .iopb
                 .modify(|iopb| iopb.Parameters.Create.SecurityContext = security);
         }
-        let travels = request.ecp_list != 0 && machine.ecps.attach(request.ecp_list, true);
-        let ecp_list = if travels { request.ecp_list } else { 0 };
         Self::over(machine, file, request, memory, None)
     }
 
@@ -391,6 +383,8 @@ impl Operation {
     ) -> Arc<Self> {
         let volume = file.volume().clone();
         let iopb = memory.iopb.load();
+        let travels = request.ecp_list != 0 && machine.ecps.attach(request.ecp_list, true);
+        let ecp_list = if travels { request.ecp_list } else { 0 };
         let mut stack = volume.stack();
         // A file that was opened below an instance is used below it too.
         for above in [request.below.as_ref(), file.below()].into_iter().flatten() {
@@ -444,7 +438,6 @@ impl Operation {
             ecp_list: AtomicUsize::new(ecp_list),
             draining: false,
             layers,
-            extra_create_parameters: AtomicUsize::new(request.extra_create_parameters),
             control: Mutex::default(),
             status_requests: Mutex::default(),
             afterwards: Mutex::default(),
@@ -480,9 +473,6 @@ impl Operation {
             ecp_list: AtomicUsize::new(0),
             draining: true,
             layers: Vec::new(),
-            extra_create_parameters: AtomicUsize::new(
-                self.extra_create_parameters.load(Ordering::Acquire),
-            ),
             control: Mutex::default(),
             status_requests: Mutex::default(),
             afterwards: Mutex::default(),
@@ -507,8 +497,6 @@ impl Operation {
     /// The operation is over: its callback data is nothing any more, or what it was before.
     pub(crate) fn retire(&self) {
         ecp::create_completed(self);
-        OPERATIONS.remove(&(self.pointer() as usize));
-        self.volume.io.retire_call(self.memory.clone());
         let address = self.pointer() as usize;
         if let Some((outer, flags)) = &self.outer {
             self.iopb().store(self.original.load());

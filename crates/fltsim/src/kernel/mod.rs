@@ -36,9 +36,9 @@ pub(crate) mod splay;
 pub(crate) mod string;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod thread;
+pub(crate) mod time;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod token;
-pub(crate) mod time;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
 pub(crate) mod word;

@@ -21,7 +21,8 @@ trap 'rm -rf "$work"' EXIT
 for library in ntoskrnl FLTMGR; do
     "$dlltool" -m i386:x86-64 -d "$library.def" -l "$work/$library.lib"
 done
-for driver in probe minifilter rtl io; do
+for source in *.c; do
+    driver=${source%.c}
     # What a driver imports beyond the common names is in files of its own.
     libraries=("$work/ntoskrnl.lib" "$work/FLTMGR.lib")
     for names in "$driver.def" "$driver"-*.def; do
@@ -34,7 +35,10 @@ for driver in probe minifilter rtl io; do
         -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
         -c "$driver.c" -o "$work/$driver.obj"
+    # Some functions of the kernel are only for images whose signature is checked.
+    integrity=()
+    if [[ $driver == os ]]; then integrity=(/integritycheck); fi
     # /Brepro: the same sources give the same bytes.
-    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib \
+    "$link" /nologo /driver /subsystem:native /entry:DriverEntry /nodefaultlib /dynamicbase /Brepro /noimplib "${integrity[@]}" \
         "/out:$driver.sys" "$work/$driver.obj" "${libraries[@]}"
 done

@@ -31,7 +31,7 @@ typedef struct {
 enum { COMMAND_COUNT = 1 };
 
 /* What the name of the service asks for. */
-enum { WELL, LEAK, CRASH, LEAVE_RESOURCE, RAISE, SPIN, CALL_MISSING, LEAK_PORT, KEEP_CLIENT } behaviour;
+enum { WELL, LEAK, CRASH, LEAVE_RESOURCE, RAISE, SPIN, CALL_MISSING, LEAK_PORT, KEEP_CLIENT, HANG } behaviour;
 
 static int is_named(const UNICODE_STRING *path, const char *name)
 {
@@ -197,6 +197,9 @@ static int pre_read(PVOID data, RELATED_OBJECTS *objects, PVOID *completion)
         __asm__ volatile("movq %0, %%cr8" : : "r"(2ULL) : "memory");
         write_to(null_pointer);
     }
+    if (behaviour == HANG && note->Number == 5)
+        for (;;)
+            reads = note->Number;
     ExFreeToLookasideListEx(&notes, note);
     KeSetEvent(&event, 0, 0);
     if (level == 0 && number % 10 == 0)
@@ -231,7 +234,7 @@ NTSTATUS DriverEntry(PVOID driver, UNICODE_STRING *path)
     NTSTATUS status;
     static const char *const names[] = {"well",  "leak", "crash", "leave-resource",
                                         "raise", "spin", "call-missing", "leak-port",
-                                        "keep-client"};
+                                        "keep-client", "hang"};
     ULONG index;
     reads = handled = answers = 0;
     for (index = 0; index < sizeof names / sizeof *names; index++)
