@@ -111,6 +111,8 @@ impl Job {
 
 fn parent(job: &Job) -> Result<Finished, Error> {
     let root = resolve(&job.directory)?;
+    // Before there is anything that could be left behind.
+    interrupt::pass_on(stop_child);
     // Where the child puts its own scratch folder, and what goes whatever becomes of the child.
     let scratch = Scratch::outside(&root)?;
     let started = Instant::now();
@@ -124,25 +126,28 @@ fn parent(job: &Job) -> Result<Finished, Error> {
         .stdout(Stdio::piped())
         // Ctrl-C is for this process, which passes it on.
         .process_group(0);
-    interrupt::pass_on(|| {
-        if let Some(child) = Pid::from_raw(RUNNING.load(Ordering::Acquire)) {
-            // If it has just ended, there is nobody to tell.
-            let _ = kill_process(child, Signal::TERM);
-        }
-    });
+    if interrupt::asked() {
+        return Err(Error::Interrupted);
+    }
     let mut child = command.spawn().map_err(Error::Child)?;
-    RUNNING.store(i32::try_from(child.id()).unwrap_or(0), Ordering::Release);
+    RUNNING.store(i32::try_from(child.id()).unwrap_or(0), Ordering::SeqCst);
+    if interrupt::asked() {
+        // Perhaps by somebody who did not see it run yet.
+        stop_child();
+    }
     let mut said = Vec::new();
     if let Some(output) = &mut child.stdout {
         output.read_to_end(&mut said).map_err(Error::Child)?;
     }
     let status = child.wait().map_err(Error::Child)?;
-    RUNNING.store(0, Ordering::Release);
+    RUNNING.store(0, Ordering::SeqCst);
     drop(scratch);
     if let Ok(finished) = serde_json::from_slice::<Finished>(&said) {
         return Ok(finished);
     }
-    if status.code() == Some(interrupt::EXIT_STATUS.into()) {
+    // So soon after its start it has no handler yet.
+    let ended = interrupt::asked() && status.signal() == Some(Signal::TERM.as_raw());
+    if ended || status.code() == Some(interrupt::EXIT_STATUS.into()) {
         return Err(Error::Interrupted);
     }
     let mut lines = said.split_inclusive(|byte| *byte == b'\n');
@@ -169,6 +174,14 @@ fn parent(job: &Job) -> Result<Finished, Error> {
     })
 }
 
+/// Asks the child to stop.
+fn stop_child() {
+    if let Some(child) = Pid::from_raw(RUNNING.load(Ordering::SeqCst)) {
+        // If it has just ended, there is nobody to tell.
+        let _ = kill_process(child, Signal::TERM);
+    }
+}
+
 /// What a driver is called whose INF, if there is one, has nothing to say about that.
 fn stem(driver: &Path) -> String {
     let stem: &OsStr = driver.file_stem().unwrap_or(driver.as_os_str());
@@ -185,6 +198,7 @@ fn how(status: ExitStatus) -> String {
 
 /// What the child does; gives its exit status.
 fn child(job: &Job) -> u8 {
+    interrupt::install();
     // Nobody would read the report of an orphan.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let output = io::stdout().as_fd().try_clone_to_owned();

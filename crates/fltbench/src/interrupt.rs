@@ -26,16 +26,19 @@ pub fn install() {
     });
 }
 
-/// From now on Ctrl-C and its kind go to somebody else, who knows how to stop.
+/// From now on Ctrl-C and its kind go to somebody else as well, who knows how to stop.
 pub(crate) fn pass_on(to: impl Fn() + Send + 'static) {
     // As above.
-    let _ = ctrlc::set_handler(to);
+    let _ = ctrlc::set_handler(move || {
+        ASKED.store(true, Ordering::SeqCst);
+        to();
+    });
 }
 
 /// Whether somebody asked to stop.
 #[must_use]
 pub fn asked() -> bool {
-    ASKED.load(Ordering::Relaxed)
+    ASKED.load(Ordering::SeqCst)
 }
 
 /// Says which folder must not be left behind; `None` when it is gone.
