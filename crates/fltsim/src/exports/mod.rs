@@ -36,6 +36,7 @@ mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod device;
 mod ecp;
+mod error_log;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -193,6 +194,7 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     create::resolve,
     data_scan::resolve,
     ecp::resolve,
+    error_log::resolve,
     ecp::callback_data::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     device::resolve,
