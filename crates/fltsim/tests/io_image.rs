@@ -29,10 +29,11 @@ fn inverted(data: &[u8]) -> Vec<u8> {
 #[test]
 fn buffers_files_and_queues() {
     let installed = install();
-    for completion in [
-        Completion::Synchronous,
-        Completion::Worker,
-        Completion::Dispatch,
+    // The driver counts its reads over all the machines, and retains every second MDL.
+    for (completion, retained) in [
+        (Completion::Synchronous, 2),
+        (Completion::Worker, 3),
+        (Completion::Dispatch, 2),
     ] {
         let policies = Policies {
             asynchronous_io: Some(completion),
@@ -78,6 +79,15 @@ fn buffers_files_and_queues() {
         assert_eq!(status, 0);
         assert_eq!(through[..7].to_vec(), inverted(b"content"));
 
+        // Every read had an MDL. The driver freed those of every second read itself, the Filter
+        // Manager the others: nothing is left in the end.
+        let mdls = [
+            machine.calls("IoAllocateMdl"),
+            machine.calls("IoFreeMdl"),
+            machine.calls("FltRetainSwappedBufferMdlAddress"),
+        ];
+        assert_eq!(mdls, [5, retained, retained], "{completion:?}");
+
         // Writes wait for a worker; those of one byte wait for ever.
         assert_eq!(handle.write(0, b"CON"), Ok(3));
         assert_eq!(
@@ -89,6 +99,23 @@ fn buffers_files_and_queues() {
         assert!(first.cancel());
         assert_eq!(first.wait(), Err(STATUS_CANCELLED));
         assert!(!second.is_complete());
+        // Each of the four writes asked twice, and each create that succeeded once, in vain.
+        let creates = machine.calls("FltCreateFileEx2");
+        assert_eq!(machine.calls("FltLockUserBuffer"), 8 + creates);
+        assert_eq!(machine.calls("MmMapLockedPagesSpecifyCache"), 4);
+        let address = installed.export("last_written").unwrap();
+        // SAFETY: that is the type of this function of the image.
+        let last_written =
+            unsafe { std::mem::transmute::<usize, unsafe extern "win64" fn() -> u64>(address) };
+        // SAFETY: it only reads a variable of the image.
+        assert_eq!(unsafe { last_written() }, u64::from(b'y'));
+        // The driver saw nothing that it did not expect.
+        assert!(
+            machine
+                .debug_output()
+                .iter()
+                .all(|line| { line == printed[0] || line == printed[1] })
+        );
         driver.unload(Unload::Normal).unwrap();
         assert_eq!(second.wait(), Err(STATUS_CANCELLED));
         assert_eq!(handle.read(0, &mut buffer), Ok(7));

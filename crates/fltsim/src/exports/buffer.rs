@@ -2,7 +2,8 @@
 
 use super::exports;
 use super::operation::operation;
-use crate::io::{Buffers, buffers};
+use crate::io::{Buffers, Operation, buffers, lock_user_buffer, retain, swapped_list};
+use crate::verifier::Rule;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
 
@@ -37,4 +38,45 @@ exports! {
         operation("FltGetNewSystemBufferAddress", CallbackData);
         null_mut()
     }
+
+    /// Locks the buffer of an operation, and makes an MDL for it if there is none.
+    unsafe fn FltLockUserBuffer(CallbackData: PFLT_CALLBACK_DATA) -> NTSTATUS {
+        const CALL: &str = "FltLockUserBuffer";
+        operation(CALL, CallbackData).map_or(STATUS_INVALID_PARAMETER, |operation| {
+            lock_user_buffer(&operation, CALL)
+        })
+    }
+
+    /// The MDL of the buffer that the pre-operation callback of the caller swapped in.
+    unsafe fn FltGetSwappedBufferMdlAddress(CallbackData: PFLT_CALLBACK_DATA) -> PMDL {
+        const CALL: &str = "FltGetSwappedBufferMdlAddress";
+        let Some(operation) = operation(CALL, CallbackData) else {
+            return null_mut();
+        };
+        swapped_list(&operation).unwrap_or_else(|| {
+            outside(&operation, CALL);
+            null_mut()
+        })
+    }
+
+    /// Keeps the MDL of the buffer that the caller swapped in from being freed.
+    unsafe fn FltRetainSwappedBufferMdlAddress(CallbackData: PFLT_CALLBACK_DATA) {
+        const CALL: &str = "FltRetainSwappedBufferMdlAddress";
+        let Some(operation) = operation(CALL, CallbackData) else {
+            return;
+        };
+        match retain(&operation) {
+            None => outside(&operation, CALL),
+            Some(false) => {
+                let text = "there is no MDL of a swapped buffer";
+                operation.machine.verifier.violation(Rule::V12, CALL, text);
+            }
+            Some(true) => {}
+        }
+    }
+}
+
+fn outside(operation: &Operation, call: &'static str) {
+    let text = "only the post-operation callback that belongs to the swap can call this";
+    operation.machine.verifier.violation(Rule::V12, call, text);
 }

@@ -121,6 +121,7 @@ pub(crate) fn buffers(block: &DriverMemory<FLT_IO_PARAMETER_BLOCK>) -> Option<Bu
             0,
             0
         ),
+        major @ (IRP_MJ_QUERY_QUOTA | IRP_MJ_SET_QUOTA) => quota(major, parameters),
         // Both kinds of control have the same layout, which the code decides about.
         IRP_MJ_FILE_SYSTEM_CONTROL | IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL => {
             // SAFETY: this is a control, and whoever changed its parameters kept to their layout.
@@ -154,5 +155,24 @@ fn control(method: Method, parameters: *mut FLT_IO_PARAMETER_BLOCK) -> Option<Bu
             OutputBufferLength,
             OutputMdlAddress
         ),
+    }
+}
+
+/// The buffer members of a query or a change of quotas.
+fn quota(major: UCHAR, parameters: *mut FLT_IO_PARAMETER_BLOCK) -> Option<Buffers> {
+    if major == IRP_MJ_QUERY_QUOTA {
+        members!(parameters: FLT_PARAMETERS_QUERY_QUOTA,
+            IoWriteAccess,
+            QuotaBuffer,
+            Length,
+            MdlAddress
+        )
+    } else {
+        members!(parameters: FLT_PARAMETERS_SET_QUOTA,
+            IoReadAccess,
+            QuotaBuffer,
+            Length,
+            MdlAddress
+        )
     }
 }

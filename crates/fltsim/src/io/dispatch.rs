@@ -5,7 +5,7 @@ use super::file_object::{FileObject, Purpose};
 use super::life;
 use super::operation::Operation;
 use crate::filesystem::{Authority, CreateRequest, OpenId};
-use crate::kernel::string;
+use crate::kernel::{mdl, string};
 use crate::manager::{self, Object};
 use fltmgr_sys::*;
 use std::sync::Arc;
@@ -110,6 +110,27 @@ unsafe fn buffer<'a>(buffer: PVOID, length: ULONG) -> &'a mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(buffer.cast::<u8>(), length as usize) }
 }
 
+/// The buffer of an operation that can have an MDL, which comes before the address of the buffer.
+///
+/// # Safety
+/// As for [`buffer`].
+unsafe fn described<'a>(
+    operation: &Operation,
+    list: PMDL,
+    address: PVOID,
+    length: ULONG,
+) -> Result<&'a mut [u8], NTSTATUS> {
+    let address = if list.is_null() {
+        address
+    } else {
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        let memory = mdl::memory_of(&operation.machine, "the file system", list, bytes);
+        memory.ok_or(STATUS_INVALID_USER_BUFFER)? as PVOID
+    };
+    // SAFETY: passed on to the caller; whoever made the list keeps its pages in the same way.
+    Ok(unsafe { buffer(address, length) })
+}
+
 fn create(operation: &Operation, file: &Arc<FileObject>) -> Completed {
     let iopb = operation.iopb().load();
     // SAFETY: this is a create, and whoever changed its parameters kept to their layout.
@@ -164,7 +185,14 @@ fn read(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
     // SAFETY: this is a read, and whoever changed its parameters kept to their layout.
     let parameters = unsafe { iopb.Parameters.Read };
     // SAFETY: the issuer, or the filter that swapped the buffer, keeps it until completion.
-    let data = unsafe { buffer(parameters.ReadBuffer, parameters.Length) };
+    let data = unsafe {
+        described(
+            operation,
+            parameters.MdlAddress,
+            parameters.ReadBuffer,
+            parameters.Length,
+        )
+    }?;
     let offset = quad(parameters.ByteOffset);
     let file_system = &file.volume().io.file_system;
     let read = file_system.read_as(open, offset.cast_unsigned(), data, authority(operation))?;
@@ -177,7 +205,14 @@ fn write(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
     // SAFETY: this is a write, and whoever changed its parameters kept to their layout.
     let parameters = unsafe { iopb.Parameters.Write };
     // SAFETY: the issuer, or the filter that swapped the buffer, keeps it until completion.
-    let data = unsafe { buffer(parameters.WriteBuffer, parameters.Length) };
+    let data = unsafe {
+        described(
+            operation,
+            parameters.MdlAddress,
+            parameters.WriteBuffer,
+            parameters.Length,
+        )
+    }?;
     let offset = quad(parameters.ByteOffset);
     let file_system = &file.volume().io.file_system;
     let written = file_system.write_as(open, offset.cast_unsigned(), data, authority(operation))?;
@@ -247,7 +282,14 @@ fn query_directory(
     // SAFETY: the minor function code says which member it is.
     let parameters = unsafe { control.QueryDirectory };
     // SAFETY: the issuer keeps the buffer until completion.
-    let data = unsafe { buffer(parameters.DirectoryBuffer, parameters.Length) };
+    let data = unsafe {
+        described(
+            operation,
+            parameters.MdlAddress,
+            parameters.DirectoryBuffer,
+            parameters.Length,
+        )
+    }?;
     *overflow = Some(data.len());
     // SAFETY: null, or a string that the issuer keeps until completion.
     let pattern = unsafe { string::read(parameters.FileName) };

@@ -4,6 +4,7 @@
 use super::cancel::Control;
 use super::driver_memory::DriverMemory;
 use super::file_object::FileObject;
+use super::operation_mdl::{self, Described, Swap};
 use super::status_request::StatusRequest;
 use crate::filesystem::Authority;
 use crate::machine::Inner;
@@ -202,6 +203,8 @@ pub(crate) struct Progress {
     pub(crate) synchronized: bool,
     /// Everything below has completed, as far as a synchronised layer is concerned.
     pub(crate) arrived: bool,
+    /// The buffer of its own that its pre-operation callback has put into the parameters.
+    pub(crate) swap: Swap,
 }
 
 pub(crate) struct State {
@@ -277,6 +280,8 @@ pub(crate) struct Operation {
     pub(crate) layers: Vec<Layer>,
     /// Cancelled or not, and what happens then.
     pub(crate) control: Mutex<Control>,
+    /// The lists that were made for buffers of the operation.
+    pub(crate) locked: Mutex<Vec<Described>>,
     /// Who wants to know what the layers below return.
     pub(crate) status_requests: Mutex<Vec<StatusRequest>>,
     /// Whom to tell at the end; nobody if a thread waits for it.
@@ -340,6 +345,7 @@ impl Operation {
 
     /// Makes callback data ready for the next operation, which goes to the same target.
     pub(crate) fn reset(&self) {
+        operation_mdl::release_locked(self);
         let mut iopb = Self::parameter_block(&Request::new(0));
         let target = self.iopb().load();
         iopb.TargetFileObject = target.TargetFileObject;
@@ -411,6 +417,7 @@ impl Operation {
             context: 0,
             synchronized: false,
             arrived: false,
+            swap: Swap::default(),
         };
         let state = State {
             layers: vec![idle; layers.len()],
@@ -439,6 +446,7 @@ impl Operation {
             draining: false,
             layers,
             control: Mutex::default(),
+            locked: Mutex::default(),
             status_requests: Mutex::default(),
             afterwards: Mutex::default(),
             state: Mutex::new(state),
@@ -474,6 +482,7 @@ impl Operation {
             draining: true,
             layers: Vec::new(),
             control: Mutex::default(),
+            locked: Mutex::default(),
             status_requests: Mutex::default(),
             afterwards: Mutex::default(),
             state: Mutex::new(State {
@@ -497,6 +506,7 @@ impl Operation {
     /// The operation is over: its callback data is nothing any more, or what it was before.
     pub(crate) fn retire(&self) {
         ecp::create_completed(self);
+        operation_mdl::release_locked(self);
         let address = self.pointer() as usize;
         if let Some((outer, flags)) = &self.outer {
             self.iopb().store(self.original.load());

@@ -9,6 +9,7 @@ use super::cancel;
 use super::dispatch;
 use super::major::{count, major_name};
 use super::operation::{Completion, Door, Operation, Phase};
+use super::operation_mdl;
 use super::status_request;
 use crate::kernel::irql;
 use crate::kernel::scope::{Callback, Scope};
@@ -250,6 +251,7 @@ fn await_completion(
         misuse(operation, index, "synchronised a create, which always is");
         synchronized = false;
     }
+    let swapped = operation_mdl::is_swapped(operation, index);
     {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
@@ -257,10 +259,11 @@ fn await_completion(
         progress.context = context;
         progress.synchronized = synchronized;
         progress.arrived = false;
+        progress.swap.done = swapped;
     }
     operation.layers[index]
         .instance
-        .await_completion(operation, index);
+        .await_completion(operation, index, swapped);
     if synchronized {
         Step::Synchronized
     } else {
@@ -362,6 +365,7 @@ fn ascend(operation: &Arc<Operation>, from: usize) {
             return;
         }
     }
+    operation_mdl::release_locked(operation);
     let result = operation.io_status();
     let afterwards = operation.afterwards.lock().take();
     {
@@ -399,7 +403,7 @@ fn finish_layer(operation: &Arc<Operation>, index: usize) -> bool {
         layer.instance.end_callback();
         return true;
     };
-    operation.iopb().store(layer.saved.load());
+    operation_mdl::restore(operation, index);
     operation.data().modify(|data| {
         data.Flags |= FLTFL_CALLBACK_DATA_POST_OPERATION;
         data.Flags &= !FLTFL_CALLBACK_DATA_DIRTY;
@@ -448,6 +452,7 @@ fn finish_layer(operation: &Arc<Operation>, index: usize) -> bool {
 
 /// A layer is done with an operation.
 fn release_layer(operation: &Operation, index: usize) {
+    operation_mdl::release_swapped(operation, index);
     operation.state.lock().layers[index].phase = Phase::Idle;
     operation.layers[index].instance.end_callback();
 }

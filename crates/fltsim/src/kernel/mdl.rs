@@ -101,6 +101,15 @@ impl Open {
         self.value.MdlFlags = ((self.flags() & !clear) | set).cast_signed();
     }
 
+    /// Where the described pages are: those that were allocated with the list, or the buffer.
+    fn memory(&self, machine: &Inner) -> usize {
+        let own = machine.mdls.record(self.address, |record| {
+            let pages = record.pages.as_ref();
+            pages.map(|block| block.address().next_multiple_of(PAGE))
+        });
+        own.flatten().unwrap_or(self.buffer())
+    }
+
     /// Where the described buffer begins.
     fn buffer(&self) -> usize {
         (self.value.StartVa as usize).wrapping_add(self.value.ByteOffset as usize)
@@ -311,6 +320,48 @@ pub(crate) fn discard(machine: &Inner, list: *mut MDL) {
     release(machine, list as usize);
 }
 
+/// Frees a list that belongs to an operation, at its end or that of a layer's part in it. Whether it
+/// is locked makes no difference; that it is freed already does.
+pub(crate) fn complete(machine: &Inner, call: &'static str, list: *mut MDL) {
+    let Some(mut open) = machine.mdls.open(machine, call, list as usize) else {
+        return;
+    };
+    let known = machine
+        .mdls
+        .record(open.address, |record| record.block.is_some());
+    if known != Some(true) {
+        let text = format!("{:#x} is not an MDL that was allocated", open.address);
+        machine.verifier.violation(Rule::V0, call, text);
+        return;
+    }
+    open.change(u16::MAX, 0);
+    release(machine, open.address);
+}
+
+/// Where the memory is that a list describes, for the file system, which needs `length` bytes.
+pub(crate) fn memory_of(
+    machine: &Inner,
+    call: &'static str,
+    list: *mut MDL,
+    length: usize,
+) -> Option<usize> {
+    let open = machine.mdls.open(machine, call, list as usize)?;
+    if !open.has(PAGES_LOCKED | PARTIAL | SOURCE_IS_NONPAGED_POOL) {
+        misuse(machine, call, &open, "is used for I/O and not locked");
+        return None;
+    }
+    if length > open.length() {
+        let text = format!(
+            "the MDL at {:#x} describes {} bytes and the operation is for {length}",
+            open.address,
+            open.length()
+        );
+        machine.verifier.violation(Rule::V0, call, text);
+        return None;
+    }
+    Some(open.memory(machine))
+}
+
 fn release(machine: &Inner, address: usize) {
     let mut records = machine.mdls.records.lock();
     let Some(record) = records.get_mut(&address) else {
@@ -457,11 +508,7 @@ pub(crate) fn map(
         misuse(machine, call, &open, "is mapped and not locked");
         return null_mut();
     }
-    let own = machine.mdls.record(open.address, |record| {
-        let pages = record.pages.as_ref();
-        pages.map(|block| block.address().next_multiple_of(PAGE))
-    });
-    let address = own.flatten().unwrap_or(open.buffer());
+    let address = open.memory(machine);
     if mode == USER_MODE {
         return address as PVOID;
     }

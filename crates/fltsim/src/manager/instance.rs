@@ -86,9 +86,16 @@ struct Busy {
     /// Callbacks that run, and operations that a callback has pended.
     active: usize,
     /// Operations whose completion it waits for, by callback data and layer.
-    waiting: HashMap<(usize, usize), Arc<Operation>>,
+    waiting: HashMap<(usize, usize), Waiting>,
     /// Operations that one of its callbacks has pended.
     pended: HashMap<usize, Arc<Operation>>,
+}
+
+/// An operation whose completion an instance waits for.
+struct Waiting {
+    operation: Arc<Operation>,
+    /// It uses a buffer of the instance's, and so cannot be drained.
+    swapped: bool,
 }
 
 /// An attachment of a filter to a volume.
@@ -200,11 +207,15 @@ impl Instance {
     }
 
     /// A callback has ended, and the instance waits for the operation to complete.
-    pub(crate) fn await_completion(&self, operation: &Arc<Operation>, layer: usize) {
+    pub(crate) fn await_completion(&self, operation: &Arc<Operation>, layer: usize, swapped: bool) {
         let mut busy = self.busy.lock();
         busy.active = busy.active.saturating_sub(1);
         let key = (operation.pointer() as usize, layer);
-        busy.waiting.insert(key, operation.clone());
+        let waiting = Waiting {
+            operation: operation.clone(),
+            swapped,
+        };
+        busy.waiting.insert(key, waiting);
         drop(busy);
         self.wake_teardown();
     }
@@ -444,16 +455,19 @@ fn claim(instance: &Instance) -> bool {
     false
 }
 
-/// Gives every operation that waits for completion its draining call, and waits for the rest.
+/// Gives every operation that waits for completion its draining call, and waits for the rest: those
+/// whose buffer the instance swapped, because what is below still uses it, and callbacks.
 fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
     let patience = machine.config.unload_wait;
     let mut deadline = Instant::now() + patience;
+    let mut forced = false;
     let mut busy = instance.busy.lock();
     loop {
         let waiting: Vec<_> = busy
             .waiting
             .iter()
-            .map(|((_, layer), operation)| (Arc::clone(operation), *layer))
+            .filter(|(_, waiting)| forced || !waiting.swapped)
+            .map(|((_, layer), waiting)| (Arc::clone(&waiting.operation), *layer))
             .collect();
         if !waiting.is_empty() {
             MutexGuard::unlocked(&mut busy, || {
@@ -464,12 +478,12 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
             deadline = Instant::now() + patience;
             continue;
         }
-        if busy.active == 0 {
+        if busy.active == 0 && busy.waiting.is_empty() {
             return;
         }
-        let before = busy.active;
+        let before = (busy.active, busy.waiting.len());
         let timed_out = instance.changed.wait_until(&mut busy, deadline).timed_out();
-        if busy.active != before {
+        if (busy.active, busy.waiting.len()) != before {
             deadline = Instant::now() + patience;
         } else if timed_out {
             let pended: Vec<_> = busy
@@ -478,6 +492,17 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
                 .map(|(_, operation)| operation)
                 .collect();
             deadline = Instant::now() + patience;
+            if pended.is_empty() && !busy.waiting.is_empty() && !forced {
+                forced = true;
+                let text = format!(
+                    "an operation whose buffer {} has swapped never completes: teardown would hang",
+                    instance.name
+                );
+                machine
+                    .verifier
+                    .violation(Rule::V20, "InstanceTeardownStart", text);
+                continue;
+            }
             let hopeless = pended.is_empty() && within_operation();
             MutexGuard::unlocked(&mut busy, || abandon(machine, instance, &pended));
             if hopeless {

@@ -19,7 +19,8 @@ typedef struct {
             ULONG Length;
             __attribute__((aligned(8))) ULONG Key;
             LONGLONG ByteOffset;
-            PVOID Buffer, Mdl;
+            PVOID Buffer;
+            struct MDL *Mdl;
         } Transfer;
         ULONG64 Words[6];
     };
@@ -58,6 +59,14 @@ typedef struct QUEUE {
     PVOID Instance, Routines[6];
 } QUEUE;
 
+typedef struct MDL {
+    struct MDL *Next;
+    short Size, MdlFlags;
+    PVOID Process, MappedSystemVa, StartVa;
+    ULONG ByteCount, ByteOffset;
+} MDL;
+
+_Static_assert(sizeof(MDL) == 48, "MDL");
 _Static_assert(sizeof(PARAMETER_BLOCK) == 72, "FLT_IO_PARAMETER_BLOCK");
 _Static_assert(sizeof(CALLBACK_DATA) == 88, "FLT_CALLBACK_DATA");
 _Static_assert(sizeof(ATTRIBUTES) == 48, "OBJECT_ATTRIBUTES");
@@ -71,6 +80,10 @@ _Static_assert(sizeof(QUEUE) == 128, "FLT_CALLBACK_DATA_QUEUE");
 #define FINISHED 0
 #define DRAINING 1
 #define TAG 0x706F6F49
+#define IRP_OPERATION 1
+#define MDL_MAPPED_TO_SYSTEM_VA 1
+#define MDL_PAGES_LOCKED 2
+#define MDL_SOURCE_IS_NONPAGED_POOL 4
 #define STATUS_PENDING 0x103
 #define STATUS_CANCELLED ((NTSTATUS)0xC0000120)
 #define STATUS_CBDQ_DISABLED ((NTSTATUS)0xC01C000E)
@@ -101,12 +114,20 @@ IMPORT NTSTATUS FltDecodeParameters(CALLBACK_DATA *data, PVOID **mdl, PVOID **bu
                                     ULONG *access);
 IMPORT UCHAR FltDoCompletionProcessingWhenSafe(CALLBACK_DATA *data, const RELATED_OBJECTS *objects,
                                                PVOID context, ULONG flags, PVOID callback, int *status);
+IMPORT MDL *FltGetSwappedBufferMdlAddress(CALLBACK_DATA *data);
+IMPORT NTSTATUS FltLockUserBuffer(CALLBACK_DATA *data);
+IMPORT void FltRetainSwappedBufferMdlAddress(CALLBACK_DATA *data);
 IMPORT NTSTATUS FltReadFile(PVOID instance, PVOID file, LONGLONG *offset, ULONG length, PVOID buffer,
                             ULONG flags, ULONG *count, void (*callback)(CALLBACK_DATA *, PVOID),
                             PVOID context);
 IMPORT void FltSetCallbackDataDirty(CALLBACK_DATA *data);
 IMPORT PVOID ExAllocatePoolWithTag(ULONG kind, SIZE_T size, ULONG tag);
 IMPORT void ExFreePoolWithTag(PVOID memory, ULONG tag);
+IMPORT MDL *IoAllocateMdl(PVOID address, ULONG length, UCHAR secondary, UCHAR charge, PVOID irp);
+IMPORT void IoFreeMdl(MDL *mdl);
+IMPORT void MmBuildMdlForNonPagedPool(MDL *mdl);
+IMPORT PVOID MmMapLockedPagesSpecifyCache(MDL *mdl, char mode, ULONG cache, PVOID base, ULONG bugcheck,
+                                          ULONG priority);
 IMPORT UCHAR KeAcquireSpinLockRaiseToDpc(ULONG64 *lock);
 IMPORT void KeReleaseSpinLock(ULONG64 *lock, UCHAR level);
 IMPORT LONGLONG ObfDereferenceObject(PVOID object);
@@ -122,39 +143,76 @@ static QUEUE queue;
 static LIST waiting = {&waiting, &waiting};
 static ULONG64 lock;
 
-/* Reads: a buffer of the driver's own takes the place of the caller's. */
+static UCHAR *address_of(MDL *mdl)
+{
+    if (mdl->MdlFlags & (MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL))
+        return mdl->MappedSystemVa;
+    return MmMapLockedPagesSpecifyCache(mdl, 0, 1, 0, 0, 16);
+}
+
+/* Reads: a buffer of the driver's own takes the place of the caller's, with an MDL if the operation
+ * can have one. Every second buffer is only to be found by its MDL, and that MDL stays the driver's. */
+
+typedef struct {
+    MDL *Mdl;
+    ULONG64 Retained;
+    UCHAR Data[];
+} SWAPPED;
+static ULONG64 reads;
 
 static int pre_read(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOID *completion)
 {
-    PVOID *buffer, *mdl;
+    PVOID *buffer;
+    MDL **mdl;
     ULONG *length, access;
-    PVOID own;
-    if (!NT_SUCCESS(FltDecodeParameters(data, &mdl, &buffer, &length, &access)))
+    SWAPPED *own;
+    if (!NT_SUCCESS(FltDecodeParameters(data, (PVOID **)&mdl, &buffer, &length, &access)))
         return NO_CALLBACK;
     if (buffer != &data->Iopb->Transfer.Buffer || mdl != &data->Iopb->Transfer.Mdl || access != 1 ||
         length != &data->Iopb->Transfer.Length)
         DbgPrint("io: wrong parameters\n");
-    own = ExAllocatePoolWithTag(NONPAGED_POOL_NX, *length, TAG);
+    own = ExAllocatePoolWithTag(NONPAGED_POOL_NX, sizeof *own + *length, TAG);
     if (own == 0)
         return NO_CALLBACK;
-    *buffer = own;
-    *mdl = 0;
+    own->Mdl = 0;
+    own->Retained = 0;
+    *buffer = own->Data;
+    if (data->Flags & IRP_OPERATION) {
+        own->Mdl = IoAllocateMdl(own->Data, *length, 0, 0, 0);
+        MmBuildMdlForNonPagedPool(own->Mdl);
+        own->Retained = ++reads % 2 == 0;
+        if (own->Retained)
+            *buffer = 0;
+    }
+    *mdl = own->Mdl;
     FltSetCallbackDataDirty(data);
     *completion = own;
     return WITH_CALLBACK;
 }
 
-static int copy_back(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOID own, ULONG flags)
+static void release_swapped(CALLBACK_DATA *data, SWAPPED *own)
 {
-    UCHAR *from = own, *to = data->Iopb->Transfer.Buffer;
+    if (FltGetSwappedBufferMdlAddress(data) != own->Mdl || data->Iopb->Transfer.Mdl != 0)
+        DbgPrint("io: wrong MDL\n");
+    if (own->Retained) {
+        FltRetainSwappedBufferMdlAddress(data);
+        IoFreeMdl(own->Mdl);
+    }
+    ExFreePoolWithTag(own, TAG);
+}
+
+static int copy_back(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, SWAPPED *own, ULONG flags)
+{
+    MDL *mdl = FltGetSwappedBufferMdlAddress(data);
+    UCHAR *from = mdl == 0 ? own->Data : address_of(mdl), *to = data->Iopb->Transfer.Buffer;
     ULONG64 index;
     for (index = 0; index < data->IoStatus.Information; index++)
         to[index] = (UCHAR)~from[index];
-    ExFreePoolWithTag(own, TAG);
+    release_swapped(data, own);
     return FINISHED;
 }
 
-static int post_read(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOID own, ULONG flags)
+static int post_read(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, SWAPPED *own, ULONG flags)
 {
     int status = FINISHED;
     if (!(flags & DRAINING) && NT_SUCCESS(data->IoStatus.Status) && data->IoStatus.Information != 0) {
@@ -163,7 +221,7 @@ static int post_read(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOID 
         data->IoStatus.Status = (NTSTATUS)0xC0000001;
         data->IoStatus.Information = 0;
     }
-    ExFreePoolWithTag(own, TAG);
+    release_swapped(data, own);
     return FINISHED;
 }
 
@@ -197,6 +255,8 @@ static int post_create(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOI
     NTSTATUS status;
     if (data->IoStatus.Status != STATUS_SUCCESS)
         return FINISHED;
+    if (FltLockUserBuffer(data) != (NTSTATUS)0xC000000D)
+        DbgPrint("io: a create has no buffer\n");
     status = FltCreateFileEx2(filter, objects->Instance, &handle, &file, FILE_GENERIC_READ, &attributes,
                               &block, 0, 0, 7, 1, 0x60, 0, 0, 0, 0);
     if (!NT_SUCCESS(status)) {
@@ -256,9 +316,24 @@ static void work(PVOID item, PVOID object, PVOID context)
     FltFreeGenericWorkItem(item);
 }
 
+static UCHAR written;
+
+/* The first byte that the last write was to write. */
+EXPORT ULONG64 last_written(void) { return written; }
+
 static int pre_write(CALLBACK_DATA *data, const RELATED_OBJECTS *objects, PVOID *completion)
 {
-    NTSTATUS status = FltCbdqInsertIo(&queue, data, 0, 0);
+    NTSTATUS status;
+    MDL *mdl;
+    /* The second time there is one. */
+    if (data->Iopb->Transfer.Mdl != 0 || FltLockUserBuffer(data) != STATUS_SUCCESS ||
+        FltLockUserBuffer(data) != STATUS_SUCCESS)
+        DbgPrint("io: not locked\n");
+    mdl = data->Iopb->Transfer.Mdl;
+    if (!(mdl->MdlFlags & MDL_PAGES_LOCKED) || mdl->ByteCount != data->Iopb->Transfer.Length)
+        DbgPrint("io: not described\n");
+    written = *address_of(mdl);
+    status = FltCbdqInsertIo(&queue, data, 0, 0);
     if (status == STATUS_CBDQ_DISABLED)
         return NO_CALLBACK;
     if (!NT_SUCCESS(status)) {
