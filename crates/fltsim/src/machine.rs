@@ -703,20 +703,13 @@ impl Driver {
     /// # Errors
     /// The status that it failed with.
     pub fn start(&self, entry: DriverEntry) -> Result<(), NTSTATUS> {
-        let inner = &self.machine.inner;
-        let scope = Scope::enter(inner, Callback::DriverEntry, PASSIVE_LEVEL);
-        // SAFETY: the two pointers stay valid while the driver's record exists, which is as long
-        // as the machine; that the function is a driver's entry point is what its type says.
-        let status = unsafe { entry(self.driver_object(), self.registry_path()) };
-        drop(scope);
-        if nt_success(status) {
-            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            device::initialized(&self.record);
-            return Ok(());
-        }
-        let what = "DriverEntry failed and left its filter registered";
-        abandon(inner, &self.record, true, what);
-        Err(status)
+        start(&self.machine.inner, &self.record, entry)
+    }
+
+    /// Says where the driver starts, so that another one can load it with `FltLoadFilter`. It is
+    /// not entered yet.
+    pub fn install(&self, entry: DriverEntry) {
+        *self.record.entry.lock() = Some(entry);
     }
 
     /// Asks the driver to unload.
@@ -727,6 +720,47 @@ impl Driver {
     pub fn unload(&self, how: Unload) -> Result<(), NTSTATUS> {
         unload(&self.machine.inner, &self.record, how)
     }
+}
+
+/// Calls the entry point of a driver.
+pub(crate) fn start(
+    inner: &Arc<Inner>,
+    record: &DriverRecord,
+    entry: DriverEntry,
+) -> Result<(), NTSTATUS> {
+    let scope = Scope::enter(inner, Callback::DriverEntry, PASSIVE_LEVEL);
+    // SAFETY: the two pointers stay valid while the driver's record exists, which is as long as the
+    // machine; that the function is a driver's entry point is what its type says.
+    let status = unsafe { entry(record.pointer(), record.registry_path()) };
+    drop(scope);
+    if nt_success(status) {
+        record.running.store(true, Ordering::Release);
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        device::initialized(record);
+        return Ok(());
+    }
+    let what = "DriverEntry failed and left its filter registered";
+    abandon(inner, record, true, what);
+    Err(status)
+}
+
+/// Loads an installed driver by the name of its service, as the system does for `FltLoadFilter`.
+///
+/// # Errors
+/// `STATUS_OBJECT_NAME_NOT_FOUND` if there is none that can be loaded, `STATUS_IMAGE_ALREADY_LOADED`
+/// if it runs, `STATUS_FAILED_DRIVER_ENTRY` if it did not start.
+pub(crate) fn load(inner: &Arc<Inner>, name: &str) -> Result<(), NTSTATUS> {
+    let drivers = inner.drivers.lock().clone();
+    let same =
+        |record: &Arc<DriverRecord>| record.config.name.to_lowercase() == name.to_lowercase();
+    let record = drivers.into_iter().find(same);
+    let record = record.ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
+    if record.running.load(Ordering::Acquire) {
+        return Err(STATUS_IMAGE_ALREADY_LOADED);
+    }
+    let entry = *record.entry.lock();
+    let entry = entry.ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
+    start(inner, &record, entry).map_err(|_| STATUS_FAILED_DRIVER_ENTRY)
 }
 
 /// Asks a driver to unload.
@@ -761,6 +795,7 @@ pub(crate) fn unload(
     }
     let what = "FilterUnloadCallback returned and left its filter registered";
     abandon(inner, record, nt_success(status), what);
+    record.running.store(false, Ordering::Release);
     if inner.filters.read().is_empty() {
         filter::report_volumes(inner, "FltUnregisterFilter");
         inner.handles.report(inner, "FltUnregisterFilter");

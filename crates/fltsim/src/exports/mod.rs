@@ -11,6 +11,7 @@
     reason = "names and parameters are those of the C headers"
 )]
 
+mod activity;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod attributes;
 #[cfg(target_arch = "x86_64")]
@@ -51,6 +52,8 @@ mod information;
 mod instance;
 mod interlocked;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod io_priority;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod io_work_item;
 mod kernel;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -78,6 +81,7 @@ mod process;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod process_handle;
 mod queue;
+mod redirection;
 mod registration;
 mod registry;
 #[cfg(target_arch = "x86_64")]
@@ -175,6 +179,7 @@ pub(crate) use routines;
 
 /// What finds an export by its name, room by room.
 const ROOMS: &[fn(&str) -> Option<usize>] = &[
+    activity::resolve,
     #[cfg(target_arch = "x86_64")]
     avl_table::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -212,6 +217,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     instance::resolve,
     interlocked::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    io_priority::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     io_work_item::resolve,
     kernel::resolve,
     #[cfg(target_arch = "x86_64")]
@@ -245,6 +252,7 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     process_handle::resolve,
     queue::resolve,
+    redirection::resolve,
     registration::resolve,
     registry::resolve,
     #[cfg(target_arch = "x86_64")]

@@ -27,6 +27,24 @@ exports! {
         unsafe { give(Information, result) }
     }
 
+    /// Forgets the names that an instance has provided: there are none, as no name provider is
+    /// asked.
+    unsafe fn FltPurgeFileNameInformationCache(
+        Instance: PFLT_INSTANCE,
+        FileObject: PFILE_OBJECT,
+    ) -> NTSTATUS {
+        const CALL: &str = "FltPurgeFileNameInformationCache";
+        let owner = super::instance(CALL, "Instance", Instance);
+        let known = FileObject.is_null() || file_object(CALL, "FileObject", FileObject).is_some();
+        match owner {
+            Some((machine, _)) if known => {
+                enter(&machine, CALL);
+                STATUS_SUCCESS
+            }
+            _ => STATUS_INVALID_PARAMETER,
+        }
+    }
+
     /// The name of a file object; the caller owns a reference.
     unsafe fn FltGetFileNameInformationUnsafe(
         FileObject: PFILE_OBJECT,

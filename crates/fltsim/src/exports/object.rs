@@ -392,6 +392,21 @@ exports! {
         STATUS_SUCCESS
     }
 
+    /// Loads another filter by name. The privilege that the caller's thread needs is not looked at.
+    unsafe fn FltLoadFilter(name: PCUNICODE_STRING) -> NTSTATUS {
+        const CALL: &str = "FltLoadFilter";
+        // SAFETY: the caller passes a string.
+        let name = unsafe { string::read(name) };
+        let (Some(machine), Some(name)) = (scope::machine(), name) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        enter(&machine, CALL);
+        match crate::machine::load(&machine, &name) {
+            Ok(()) => STATUS_SUCCESS,
+            Err(status) => status,
+        }
+    }
+
     /// Unloads another filter by name.
     unsafe fn FltUnloadFilter(name: PCUNICODE_STRING) -> NTSTATUS {
         const CALL: &str = "FltUnloadFilter";

@@ -45,7 +45,7 @@ fn here(call: &'static str) -> Option<Arc<Inner>> {
 }
 
 /// The thread that a driver names.
-fn thread_at(call: &'static str, thread: PVOID) -> Option<Arc<Thread>> {
+pub(super) fn thread_at(call: &'static str, thread: PVOID) -> Option<Arc<Thread>> {
     here(call);
     let found = find(thread as usize)
         .and_then(Object::kernel)

@@ -168,6 +168,16 @@ exports! {
         STATUS_SUCCESS
     }
 
+    /// Whether a device is the Filter Manager's own for a volume.
+    unsafe fn FltIsFltMgrVolumeDeviceObject(device: PDEVICE_OBJECT) -> BOOLEAN {
+        const CALL: &str = "FltIsFltMgrVolumeDeviceObject";
+        let known = super::here(CALL).is_some_and(|machine| {
+            let volumes = machine.volumes.read();
+            volumes.iter().any(|volume| volume.device() == device)
+        });
+        BOOLEAN::from(known)
+    }
+
     /// Whether a volume can be written.
     unsafe fn FltIsVolumeWritable(object: PVOID, writable: *mut BOOLEAN) -> NTSTATUS {
         const CALL: &str = "FltIsVolumeWritable";

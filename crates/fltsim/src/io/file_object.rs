@@ -83,6 +83,8 @@ struct State {
     identity: Option<Identity>,
     /// Handles and kernel references together; the last one to go sends `IRP_MJ_CLOSE`.
     references: u64,
+    /// The `IO_PRIORITY_HINT` that was set for it.
+    priority: Option<i32>,
     /// Handles that drivers have; the last one to go sends `IRP_MJ_CLEANUP`.
     handles: u64,
 }
@@ -210,6 +212,7 @@ impl FileObject {
             state: Mutex::new(State {
                 phase: FilePhase::Unopened,
                 identity: None,
+                priority: None,
                 references: 1,
                 handles: 0,
             }),
@@ -400,6 +403,15 @@ impl FileObject {
         let mut state = self.state.lock();
         state.phase = FilePhase::Closed;
         state.identity.take()
+    }
+
+    /// The `IO_PRIORITY_HINT` that was set for it.
+    pub(crate) fn priority(&self) -> Option<i32> {
+        self.state.lock().priority
+    }
+
+    pub(crate) fn set_priority(&self, hint: i32) {
+        self.state.lock().priority = Some(hint);
     }
 
     /// Adds a kernel reference; `false` if the last one is already gone.

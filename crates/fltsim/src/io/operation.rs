@@ -216,6 +216,15 @@ pub(crate) struct State {
     pub(crate) performed: bool,
 }
 
+/// What an IRP carries beside its parameters.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Carried {
+    /// Its `IO_PRIORITY_HINT`, if it has one of its own.
+    pub(crate) priority: Option<i32>,
+    /// The activity that it belongs to, a GUID.
+    pub(crate) activity: Option<[u8; 16]>,
+}
+
 /// What a driver sees of one operation.
 ///
 /// Finished ones are kept for a while, so that a pointer that a driver kept is found to be stale
@@ -224,6 +233,7 @@ pub(crate) struct CallMemory {
     data: DriverMemory<FLT_CALLBACK_DATA>,
     iopb: DriverMemory<FLT_IO_PARAMETER_BLOCK>,
     security: DriverMemory<SecurityContext>,
+    carried: Mutex<Carried>,
 }
 
 impl CallMemory {
@@ -236,6 +246,7 @@ impl CallMemory {
             data: DriverMemory::new(data),
             iopb: DriverMemory::new(iopb),
             security: DriverMemory::new(security),
+            carried: Mutex::default(),
         });
         let iopb = memory.iopb.pointer();
         memory.data.modify(|data| data.Iopb = iopb);
@@ -355,6 +366,7 @@ impl Operation {
         data.Iopb = self.iopb().pointer();
         self.data().store(data);
         *self.control.lock() = Control::default();
+        *self.carried().lock() = Carried::default();
     }
 
     /// One more operation over the callback data of this one, which it gets back in the end.
@@ -528,6 +540,11 @@ impl Operation {
 
     pub(crate) fn iopb(&self) -> &DriverMemory<FLT_IO_PARAMETER_BLOCK> {
         &self.memory.iopb
+    }
+
+    /// What its IRP carries; a direct call has no IRP.
+    pub(crate) fn carried(&self) -> &Mutex<Carried> {
+        &self.memory.carried
     }
 
     pub(crate) fn desired_access(&self) -> ACCESS_MASK {

@@ -30,6 +30,8 @@ const THREAD: u64 = 6;
 const CLIENT: usize = 0x478;
 /// What a thread of the system begins with: `LOW_REALTIME_PRIORITY` is above it.
 const PRIORITY: i32 = 8;
+/// `IoPriorityNormal`.
+pub(crate) const IO_PRIORITY: i32 = 2;
 /// `DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS`.
 const STILL_RUNNING: u32 = 0xCE;
 
@@ -73,6 +75,8 @@ pub(crate) struct Thread {
     /// Where such a thread starts.
     start: usize,
     pub(crate) priority: AtomicI32,
+    /// The `IO_PRIORITY_HINT` of what it asks for.
+    pub(crate) io_priority: AtomicI32,
     state: Mutex<State>,
 }
 
@@ -114,6 +118,7 @@ impl Thread {
             machine,
             start,
             priority: AtomicI32::new(PRIORITY),
+            io_priority: AtomicI32::new(IO_PRIORITY),
             state: Mutex::default(),
         });
         publish_for_all(thread.address(), Object::Kernel(Arc::clone(&thread) as _));

@@ -6,6 +6,7 @@ use crate::machine::Inner;
 use fltmgr_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, PDRIVER_OBJECT};
 use parking_lot::Mutex;
 use std::cell::UnsafeCell;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 /// The group of filters that only watch.
@@ -237,6 +238,10 @@ pub(crate) struct DriverRecord {
     pub(crate) machine: Weak<Inner>,
     pub(crate) config: DriverConfig,
     pub(crate) filter: Mutex<Option<Arc<crate::manager::filter::Filter>>>,
+    /// Where it starts, if the system can load it by itself.
+    pub(crate) entry: Mutex<Option<crate::machine::DriverEntry>>,
+    /// It has been started and not unloaded.
+    pub(crate) running: AtomicBool,
     object: UnsafeCell<DRIVER_OBJECT>,
     path: Owned,
     _name: Owned,
@@ -261,6 +266,8 @@ impl DriverRecord {
             machine,
             config,
             filter: Mutex::new(None),
+            entry: Mutex::new(None),
+            running: AtomicBool::new(false),
             object: UnsafeCell::new(object),
             path,
             _name: name,
