@@ -31,6 +31,7 @@ use crate::manager::instance::{self, InstanceInfo, compare_altitudes};
 use crate::manager::port::ServerPort;
 use crate::manager::reference::Held;
 use crate::manager::statistics::{Counters, Statistics};
+use crate::manager::volume::VolumeDevice;
 use crate::manager::{self, Filter, Object, ecp, forget_machine, publish};
 use crate::storage::{MemoryStorage, Storage};
 use crate::verifier::{Leak, Report, Rule, Verifier};
@@ -293,6 +294,7 @@ impl Machine {
         ));
         let address = object.pointer() as usize;
         publish(inner, address, Object::Volume(Arc::clone(&object)));
+        VolumeDevice::publish(inner, &object);
         inner.volumes.write().push(Arc::clone(&object));
         let mut filters = inner.filters.read().clone();
         filters.sort_by(|one, two| compare_altitudes(two.altitude(), one.altitude()));

@@ -188,6 +188,11 @@ fn the_filter_managers_devices_and_names() {
         STATUS_INVALID_PARAMETER
     );
     assert_eq!(bench.machine.verifier().violations().len(), 1);
+    // The reference that came with the device goes once, and no more often.
+    call("ObfDereferenceObject", [device as usize, 0, 0, 0]);
+    assert_eq!(bench.machine.verifier().violations().len(), 1);
+    call("ObfDereferenceObject", [device as usize, 0, 0, 0]);
+    assert_eq!(bench.machine.verifier().violations().len(), 2);
 }
 
 fltapi! {
@@ -238,4 +243,35 @@ fn a_driver_loads_another() {
         assert_eq!(call("FltLoadFilter", [0; 4]), STATUS_INVALID_PARAMETER);
     });
     assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn a_device_that_is_not_dereferenced_is_a_leak() {
+    let bench = Bench::new();
+    let mut device = null_mut();
+    // SAFETY: the place for the result is ours.
+    let status = unsafe { FltGetDeviceObject(bench.volume.pointer(), &raw mut device) };
+    assert_eq!(status, STATUS_SUCCESS);
+    bench.driver.unload(Unload::Normal).unwrap();
+    let leaks = bench.machine.finish().leaks;
+    assert_eq!(leaks.len(), 1);
+    assert_eq!(leaks[0].object, "device object of a volume");
+    assert_eq!(leaks[0].acquired, [("FltGetDeviceObject", 1)]);
+}
+
+/// Numbers of filters are those of a machine: unloading one leaves the other machine's alone.
+#[test]
+fn callback_data_belongs_to_one_machine() {
+    // The unload callback unregisters the filter that this thread has registered last.
+    let [bench, gone] = [Bench::new(), Bench::new()];
+    let data = data_of(&bench, null_mut());
+    assert_eq!(gone.driver.unload(Unload::Normal), Ok(()));
+    let mut answer = 0xEE_u8;
+    let allowed = "FltIsIoRedirectionAllowedForOperation";
+    let instance = bench.instance as usize;
+    let arguments = [data as usize, instance, &raw mut answer as usize, 0];
+    assert_eq!(call(allowed, arguments), STATUS_NOT_SUPPORTED);
+    free(data);
+    bench.assert_clean();
+    gone.assert_clean();
 }

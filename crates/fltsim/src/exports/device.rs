@@ -7,6 +7,7 @@ use crate::kernel::irp::{self, Packet};
 use crate::kernel::thread::{self, SYSTEM};
 use crate::kernel::{scope, string};
 use crate::machine::Inner;
+use crate::manager::{Object, find};
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
@@ -225,21 +226,14 @@ exports! {
     /// The highest device on a device, referenced: none is attached to another one here.
     unsafe fn IoGetAttachedDeviceReference(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
         const CALL: &str = "IoGetAttachedDeviceReference";
-        let machine = here(CALL);
-        if let Some(found) = irp::device(device as usize) {
-            found.reference(CALL);
+        here(CALL);
+        let found = find(device as usize).and_then(Object::kernel);
+        let found = found.filter(|found| found.object_type() == "IoDeviceObjectType");
+        if found.is_some_and(|found| found.reference(CALL)) {
             return device;
         }
-        // References on the devices of volumes are not counted.
-        let known = machine.is_some_and(|machine| {
-            let volumes = machine.volumes.read();
-            volumes.iter().any(|volume| volume.device() == device)
-        });
-        if !known {
-            bad_pointer(CALL, "DeviceObject", device as usize, "device");
-            return null_mut();
-        }
-        device
+        bad_pointer(CALL, "DeviceObject", device as usize, "device");
+        null_mut()
     }
 
     /// The device that the requests of a file object go to.

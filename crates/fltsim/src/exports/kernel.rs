@@ -285,8 +285,7 @@ exports! {
         }
     }
 
-    /// Gives a reference on a kernel object or a device object back. References on device objects
-    /// are not counted.
+    /// Gives a reference on a kernel object back.
     unsafe fn ObfDereferenceObject(object: PVOID) -> isize {
         const CALL: &str = "ObfDereferenceObject";
         let found = find(object as usize);
@@ -296,13 +295,8 @@ exports! {
             return 0;
         };
         enter(&machine, CALL);
-        let released = if let Some(found) = found.and_then(Object::kernel) {
-            found.dereference(&machine)
-        } else {
-            let volumes = machine.volumes.read();
-            volumes.iter().any(|volume| volume.device().cast() == object)
-        };
-        if !released {
+        let found = found.and_then(Object::kernel);
+        if !found.is_some_and(|found| found.dereference(&machine)) {
             super::bad_pointer(CALL, "Object", object as usize, "referenced kernel object");
         }
         0

@@ -188,13 +188,8 @@ fn close(call: &'static str, handle: HANDLE, mode: KPROCESSOR_MODE) -> NTSTATUS 
     }
 }
 
-/// The full name of an object or of the device of a volume.
-fn name_of(machine: &Inner, object: PVOID) -> Option<String> {
-    let volumes = machine.volumes.read();
-    let mut volumes = volumes.iter();
-    if let Some(volume) = volumes.find(|volume| volume.device().cast() == object) {
-        return Some(volume.name.clone());
-    }
+/// The full name of an object.
+fn name_of(object: PVOID) -> Option<String> {
     let object = find(object as usize)?.kernel()?;
     Some(object.path().unwrap_or_default())
 }
@@ -322,7 +317,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let Some(name) = name_of(&machine, object) else {
+        let Some(name) = name_of(object) else {
             bad_pointer(CALL, "Object", object as usize, "kernel object");
             return STATUS_INVALID_PARAMETER;
         };

@@ -380,13 +380,16 @@ exports! {
         unsafe { hand_out_all(CALL, all, list, size, returned) }
     }
 
-    /// The device object of a volume; this machine counts no references on it.
+    /// The device object of a volume, referenced.
     unsafe fn FltGetDeviceObject(on: PFLT_VOLUME, returned: *mut PDEVICE_OBJECT) -> NTSTATUS {
         const CALL: &str = "FltGetDeviceObject";
         let Some((machine, on)) = volume(CALL, "Volume", on) else {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
+        if let Some(device) = find(on.device() as usize).and_then(Object::kernel) {
+            device.reference(CALL);
+        }
         // SAFETY: the caller passes a place for the result.
         unsafe { write(returned, on.device()) };
         STATUS_SUCCESS

@@ -32,7 +32,8 @@ pub(super) fn on(file: &FileObject) -> Vec<Arc<Operation>> {
     OPERATIONS
         .iter()
         .filter_map(|entry| entry.value().upgrade())
-        .filter(|operation| operation.file.id() == file.id())
+        // Other machines have file objects with the same number.
+        .filter(|operation| std::ptr::eq(&raw const *operation.file, file))
         .collect()
 }
 

@@ -59,7 +59,8 @@ pub(crate) fn lookup(data: PFLT_CALLBACK_DATA) -> Option<Arc<Own>> {
 /// Forgets what a filter has not freed, after it was reported.
 pub(crate) fn forget(filter: &Filter) {
     OWN.retain(|_, own| {
-        let keep = own.instance.filter.id != filter.id;
+        // Other machines have filters with the same number.
+        let keep = !std::ptr::eq(&raw const *own.instance.filter, filter);
         if !keep {
             own.idle.retire();
         }

@@ -1,9 +1,10 @@
 //! Volumes.
 
-use super::Instance;
 use super::reference::Rundown;
+use super::{Instance, Object, publish};
 use crate::filesystem::Personality;
 use crate::io::VolumeIo;
+use crate::kernel::handle::KernelObject;
 use crate::machine::Inner;
 use fltmgr_sys::{DEVICE_OBJECT, PDEVICE_OBJECT, PFLT_VOLUME};
 use parking_lot::RwLock;
@@ -89,4 +90,56 @@ impl Volume {
         self.references.begin();
         !self.dismounted.swap(true, Ordering::AcqRel)
     }
+}
+
+/// The device object of a volume, which drivers reference and dereference.
+pub(crate) struct VolumeDevice(Arc<Volume>);
+
+impl VolumeDevice {
+    /// Makes the device of a volume known by its address.
+    pub(crate) fn publish(machine: &Inner, volume: &Arc<Volume>) {
+        let device: Arc<dyn KernelObject> = Arc::new(Self(Arc::clone(volume)));
+        publish(machine, device.address(), Object::Kernel(device));
+    }
+}
+
+impl KernelObject for VolumeDevice {
+    fn name(&self) -> &'static str {
+        "device object of a volume"
+    }
+
+    fn handle_name(&self) -> &'static str {
+        "device handle"
+    }
+
+    fn object_type(&self) -> &'static str {
+        "IoDeviceObjectType"
+    }
+
+    fn path(&self) -> Option<String> {
+        Some(self.0.name.clone())
+    }
+
+    fn owner(&self) -> &Weak<Inner> {
+        &self.0.machine
+    }
+
+    fn address(&self) -> usize {
+        self.0.device() as usize
+    }
+
+    fn reference(&self, call: &'static str) -> bool {
+        if let Some(machine) = self.0.machine.upgrade() {
+            machine.held.add(self.name(), self.address(), call);
+        }
+        true
+    }
+
+    fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool {
+        machine.held.remove(self.address())
+    }
+
+    fn handle_opened(&self) {}
+
+    fn handle_closed(self: Arc<Self>, _machine: &Arc<Inner>) {}
 }
