@@ -6,6 +6,7 @@
 
 use crate::command::{self, Finished, Flags, NOT_CLEAN};
 use crate::error::Error;
+use crate::image::{Image, driver_name};
 use crate::interrupt;
 use crate::report::{Stopped, Violation};
 use crate::scan::{Skipped, resolve};
@@ -14,7 +15,7 @@ use crate::watch::{self, LastWords};
 use crate::workload::{FileSystem, Options};
 use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -158,7 +159,7 @@ fn parent(job: &Job) -> Result<Finished, Error> {
     let words = lines.next().map(serde_json::from_slice::<LastWords>);
     let mut words = words.and_then(Result::ok).unwrap_or_default();
     let report = &mut words.report;
-    report.driver = stem(&job.driver);
+    report.driver = driver_name(&job.driver);
     "image".clone_into(&mut report.door);
     report.elapsed_s = started.elapsed().as_secs_f64();
     report.violations.insert(0, Violation::of_stop(&stopped));
@@ -182,12 +183,6 @@ fn stop_child() {
     }
 }
 
-/// What a driver is called whose INF, if there is one, has nothing to say about that.
-fn stem(driver: &Path) -> String {
-    let stem: &OsStr = driver.file_stem().unwrap_or(driver.as_os_str());
-    stem.to_string_lossy().into_owned()
-}
-
 fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it exited with status {code}"),
@@ -207,7 +202,7 @@ fn child(job: &Job) -> u8 {
         Ok(watched) => watched,
         Err(error) => return command::failed(&Error::Child(error)).status,
     };
-    let finished = match crate::image::Image::load(&job.driver, job.inf.as_deref()) {
+    let finished = match Image::load(&job.driver, job.inf.as_deref()) {
         Ok(door) => {
             for name in door.missing() {
                 eprintln!("note: {name} is not implemented; the driver stops if it calls it");

@@ -28,8 +28,7 @@ impl Image {
     /// The image or the INF cannot be used.
     pub fn load(path: &Path, inf: Option<&Path>) -> Result<Self, Error> {
         let mapped = Mapped::load(path)?.install()?;
-        let stem = path.file_stem().unwrap_or(path.as_os_str());
-        let name = stem.to_string_lossy().into_owned();
+        let name = driver_name(path);
         let beside = path.with_extension("inf");
         let inf = inf.or_else(|| beside.is_file().then_some(&*beside));
         let service = match inf {
@@ -50,6 +49,12 @@ impl Image {
     pub fn missing(&self) -> &'static [String] {
         self.mapped.missing()
     }
+}
+
+/// What a driver is called, by its file.
+pub(crate) fn driver_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or(path.as_os_str());
+    stem.to_string_lossy().into_owned()
 }
 
 impl Door for Image {

@@ -114,6 +114,20 @@ impl Inner {
         self.this.upgrade()
     }
 
+    /// The volumes that are mounted, in the order in which they were.
+    pub(crate) fn mounted(&self) -> Vec<Arc<manager::Volume>> {
+        let mut volumes = self.volumes.read().clone();
+        volumes.retain(|volume| !volume.is_dismounted());
+        volumes
+    }
+
+    /// The volume that a device object stands for, mounted or not.
+    pub(crate) fn volume_of_device(&self, device: PDEVICE_OBJECT) -> Option<Arc<manager::Volume>> {
+        let volumes = self.volumes.read();
+        let mut volumes = volumes.iter();
+        volumes.find(|volume| volume.device() == device).cloned()
+    }
+
     /// One of so many possibilities, by the machine's seed.
     pub(crate) fn choose(&self, possibilities: usize) -> usize {
         self.random.lock().random_range(0..possibilities)

@@ -367,16 +367,9 @@ exports! {
             output: OutputBuffer,
             output_length: OutputBufferLength,
         };
-        let Some((machine, instance, file)) = resolve_target(CALL, Instance, FileObject) else {
-            return STATUS_INVALID_PARAMETER;
-        };
-        let mut request = own(IRP_MJ_FILE_SYSTEM_CONTROL);
-        request.below = Some(instance);
-        // SAFETY: the caller passes buffers of these lengths.
-        let (status, count) = unsafe { control.perform(&machine, &file, request) };
-        // SAFETY: the caller passes null or a place for the count.
-        unsafe { write(LengthReturned, narrow(count)) };
-        status
+        let target = resolve_target(CALL, Instance, FileObject);
+        // SAFETY: the caller passes buffers of these lengths, and null or a place for the count.
+        unsafe { send_control(target, IRP_MJ_FILE_SYSTEM_CONTROL, &control, LengthReturned) }
     }
 
     /// Sends a control to the device.
@@ -398,16 +391,9 @@ exports! {
             output: OutputBuffer,
             output_length: OutputBufferLength,
         };
-        let Some((machine, instance, file)) = resolve_target(CALL, Instance, FileObject) else {
-            return STATUS_INVALID_PARAMETER;
-        };
-        let mut request = own(IRP_MJ_DEVICE_CONTROL);
-        request.below = Some(instance);
-        // SAFETY: the caller passes buffers of these lengths.
-        let (status, count) = unsafe { control.perform(&machine, &file, request) };
-        // SAFETY: the caller passes null or a place for the count.
-        unsafe { write(LengthReturned, narrow(count)) };
-        status
+        let target = resolve_target(CALL, Instance, FileObject);
+        // SAFETY: the caller passes buffers of these lengths, and null or a place for the count.
+        unsafe { send_control(target, IRP_MJ_DEVICE_CONTROL, &control, LengthReturned) }
     }
 
     /// Flushes a file.
@@ -486,6 +472,28 @@ pub(super) fn resolve_target(
         return None;
     }
     Some((machine, instance, object))
+}
+
+/// Sends a control below an instance, and says how much it wrote.
+///
+/// # Safety
+/// The buffers of the control have its lengths; `returned` is null or may be written to.
+unsafe fn send_control(
+    target: Option<Target>,
+    major: UCHAR,
+    control: &Control,
+    returned: *mut ULONG,
+) -> NTSTATUS {
+    let Some((machine, instance, file)) = target else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    let mut request = own(major);
+    request.below = Some(instance);
+    // SAFETY: by this function's contract.
+    let (status, count) = unsafe { control.perform(&machine, &file, request) };
+    // SAFETY: as above.
+    unsafe { write(returned, narrow(count)) };
+    status
 }
 
 /// A request of a driver, which waits for it and is asked for no rights.

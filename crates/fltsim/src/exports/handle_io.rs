@@ -34,16 +34,8 @@ exports! {
             apc: ApcRoutine,
             result: IoStatusBlock,
         };
-        // SAFETY: the caller passes null or an offset.
-        let offset = unsafe { offset(ByteOffset) };
-        // SAFETY: the caller passes null or a key.
-        let key = unsafe { read_key(Key) };
-        // SAFETY: the caller passes null or a status block.
-        unsafe {
-            caller.perform(FileHandle, |machine, file| {
-                transfer(machine, file, IRP_MJ_READ, offset, key, (Buffer, Length))
-            })
-        }
+        // SAFETY: the caller passes null or what the arguments are named after.
+        unsafe { caller.transfer(FileHandle, IRP_MJ_READ, ByteOffset, Key, (Buffer, Length)) }
     }
 
     /// Writes to a file.
@@ -64,16 +56,8 @@ exports! {
             apc: ApcRoutine,
             result: IoStatusBlock,
         };
-        // SAFETY: the caller passes null or an offset.
-        let offset = unsafe { offset(ByteOffset) };
-        // SAFETY: the caller passes null or a key.
-        let key = unsafe { read_key(Key) };
-        // SAFETY: the caller passes null or a status block.
-        unsafe {
-            caller.perform(FileHandle, |machine, file| {
-                transfer(machine, file, IRP_MJ_WRITE, offset, key, (Buffer, Length))
-            })
-        }
+        // SAFETY: the caller passes null or what the arguments are named after.
+        unsafe { caller.transfer(FileHandle, IRP_MJ_WRITE, ByteOffset, Key, (Buffer, Length)) }
     }
 
     /// Queries information of a file.
@@ -271,6 +255,29 @@ impl Caller {
             apc: null_mut(),
             result,
         }
+    }
+
+    /// Reads or writes through a handle.
+    ///
+    /// # Safety
+    /// The status block, the offset and the key are what they are named after, or null.
+    unsafe fn transfer(
+        &self,
+        handle: HANDLE,
+        major: UCHAR,
+        at: *mut LARGE_INTEGER,
+        key: *mut ULONG,
+        buffer: (PVOID, ULONG),
+    ) -> NTSTATUS {
+        // SAFETY: by this function's contract.
+        let offset = unsafe { offset(at) };
+        // SAFETY: as above.
+        let key = unsafe { read_key(key) };
+        let run = |machine: &Arc<Inner>, file: &Arc<FileObject>| {
+            transfer(machine, file, major, offset, key, buffer)
+        };
+        // SAFETY: as above.
+        unsafe { self.perform(handle, run) }
     }
 
     /// Performs an operation on the file of a handle. It is complete when this returns, as if it

@@ -7,7 +7,6 @@
 
 use super::{bad_pointer, enter, exports, filter, instance, volume, write};
 use crate::kernel::{scope, string};
-use crate::machine::Inner;
 use crate::manager::instance::compare_altitudes;
 use crate::manager::{Filter, Instance, Volume};
 use fltmgr_sys::*;
@@ -141,12 +140,6 @@ fn at<T: Clone>(list: &[T], index: ULONG) -> Result<T, NTSTATUS> {
     list.get(index as usize)
         .cloned()
         .ok_or(STATUS_NO_MORE_ENTRIES)
-}
-
-fn mounted(machine: &Inner) -> Vec<Arc<Volume>> {
-    let mut volumes = machine.volumes.read().clone();
-    volumes.retain(|volume| !volume.is_dismounted());
-    volumes
 }
 
 /// Hands out a referenced instance of a stack.
@@ -390,7 +383,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let volumes = mounted(&machine);
+        let volumes = machine.mounted();
         let same = |volume: &&Arc<Volume>| volume.name.to_lowercase() == name.to_lowercase();
         let Some(of) = volumes.iter().find(same) else {
             return STATUS_FLT_VOLUME_NOT_FOUND;
@@ -415,8 +408,8 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let volumes = mounted(&machine);
-        let Some(of) = volumes.iter().find(|volume| volume.device() == device) else {
+        let of = machine.volume_of_device(device);
+        let Some(of) = of.filter(|volume| !volume.is_dismounted()) else {
             bad_pointer(CALL, "DeviceObject", device as usize, "device object of a volume");
             return STATUS_INVALID_PARAMETER;
         };
@@ -440,7 +433,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let found = at(&mounted(&machine), index).and_then(|found| of_volume(&found, class));
+        let found = at(&machine.mounted(), index).and_then(|found| of_volume(&found, class));
         let target = Target { buffer, size, returned };
         // SAFETY: the caller passes a buffer of this size, and a place for the length.
         unsafe { target.give(found) }

@@ -17,12 +17,9 @@ fn here(call: &'static str) -> Option<Arc<Inner>> {
 /// Whether work items can be for an object: a device or a driver.
 fn is_owner(machine: &Inner, call: &'static str, object: PVOID) -> bool {
     let address = object as usize;
-    let volumes = machine.volumes.read();
     let known = irp::device(address).is_some()
         || matches!(find(address), Some(Object::Driver(_)))
-        || volumes
-            .iter()
-            .any(|volume| volume.device() as usize == address);
+        || machine.volume_of_device(object.cast()).is_some();
     if !known {
         bad_pointer(call, "IoObject", address, "device or driver object");
     }

@@ -84,19 +84,13 @@ fn same_name(one: &str, two: &str) -> bool {
     one.to_lowercase() == two.to_lowercase()
 }
 
-fn volumes_of(machine: &Inner) -> Vec<Arc<Volume>> {
-    let volumes = machine.volumes.read();
-    let mounted = volumes.iter().filter(|volume| !volume.is_dismounted());
-    mounted.cloned().collect()
-}
-
 /// Every instance of a filter, a volume, or both.
 fn instances(
     machine: &Inner,
     filter: Option<&Filter>,
     volume: Option<&Volume>,
 ) -> Vec<Arc<Instance>> {
-    let volumes = volumes_of(machine);
+    let volumes = machine.mounted();
     let wanted = volumes
         .iter()
         .filter(|one| volume.is_none_or(|volume| volume.id == one.id));
@@ -214,7 +208,7 @@ exports! {
         let found = filter(CALL, "Filter", owner).ok_or(STATUS_INVALID_PARAMETER);
         let found = found.and_then(|(machine, _)| {
             enter(&machine, CALL);
-            let volumes = volumes_of(&machine);
+            let volumes = machine.mounted();
             let found = volumes.into_iter().find(|one| same_name(&one.name, &name));
             found.map(Object::Volume).ok_or(STATUS_FLT_VOLUME_NOT_FOUND)
         });
@@ -268,8 +262,8 @@ exports! {
         let found = filter(CALL, "Filter", owner).ok_or(STATUS_INVALID_PARAMETER);
         let found = found.and_then(|(machine, _)| {
             enter(&machine, CALL);
-            let volumes = volumes_of(&machine);
-            let found = volumes.into_iter().find(|one| one.device() == device);
+            let found = machine.volume_of_device(device);
+            let found = found.filter(|volume| !volume.is_dismounted());
             found.map(Object::Volume).ok_or(STATUS_FLT_VOLUME_NOT_FOUND)
         });
         // SAFETY: the caller passes a place for the result.
@@ -341,7 +335,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
-        let volumes = volumes_of(&machine);
+        let volumes = machine.mounted();
         let all = volumes.into_iter().map(Object::Volume).collect();
         // SAFETY: the caller passes a list of that size and a place for the count.
         unsafe { hand_out_all(CALL, all, list, size, returned) }

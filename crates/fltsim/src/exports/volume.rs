@@ -171,11 +171,8 @@ exports! {
     /// Whether a device is the Filter Manager's own for a volume.
     unsafe fn FltIsFltMgrVolumeDeviceObject(device: PDEVICE_OBJECT) -> BOOLEAN {
         const CALL: &str = "FltIsFltMgrVolumeDeviceObject";
-        let known = super::here(CALL).is_some_and(|machine| {
-            let volumes = machine.volumes.read();
-            volumes.iter().any(|volume| volume.device() == device)
-        });
-        BOOLEAN::from(known)
+        let volume = super::here(CALL).and_then(|machine| machine.volume_of_device(device));
+        BOOLEAN::from(volume.is_some())
     }
 
     /// Whether a volume can be written.
