@@ -11,11 +11,15 @@ fn main() {
 }
 
 #[cfg(feature = "sys")]
+#[path = "resource.rs"]
+mod resource;
+
+#[cfg(feature = "sys")]
 mod sys {
+    use super::resource;
+    use std::env;
     use std::error::Error;
-    use std::path::{Path, PathBuf};
-    use std::process::Command;
-    use std::{env, fs};
+    use std::path::PathBuf;
 
     /// Names the resource compiler, where it is not the one of the platform.
     const RESOURCE_COMPILER: &str = "FLTCTX_RC";
@@ -23,7 +27,7 @@ mod sys {
     pub(super) fn configure() -> Result<(), Box<dyn Error>> {
         wdk_build::configure_wdk_binary_build()?;
         let output = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-        let resource = compile_resource(&output)?;
+        let resource = resource::compile(&resource_compiler(), &output, version()?)?;
         link(&resource.display().to_string());
         // The same sources give the same bytes: no time stamps, and no path to the symbols.
         link("/BREPRO");
@@ -40,69 +44,20 @@ mod sys {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
 
-    /// Compiles the version resource.
-    fn compile_resource(output: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    /// The program that compiles the version resource.
+    fn resource_compiler() -> PathBuf {
         println!("cargo::rerun-if-env-changed={RESOURCE_COMPILER}");
-        let script = output.join("ctx.rc");
-        let resource = output.join("ctx.res");
-        fs::write(&script, version_resource()?)?;
-        let mut command = match env::var_os(RESOURCE_COMPILER) {
-            Some(compiler) => Command::new(compiler),
-            None if cfg!(windows) => Command::new("rc.exe"),
-            None => Command::new("llvm-rc"),
-        };
-        if !cfg!(windows) {
-            // LLVM's would start a C compiler to preprocess what has nothing to be preprocessed.
-            command.arg("/no-preprocess");
-        }
-        command.arg("/fo").arg(&resource).arg(&script);
-        let shown = format!("{command:?}");
-        let status = command
-            .status()
-            .map_err(|error| format!("cannot run {shown}: {error}"))?;
-        if !status.success() {
-            return Err(format!("{shown} failed: {status}").into());
-        }
-        Ok(resource)
+        let fallback = if cfg!(windows) { "rc.exe" } else { "llvm-rc" };
+        env::var_os(RESOURCE_COMPILER).map_or_else(|| PathBuf::from(fallback), PathBuf::from)
     }
 
-    /// The version resource's source, with the package's version, and numbers instead of the
-    /// names from winver.h.
-    fn version_resource() -> Result<String, Box<dyn Error>> {
+    /// The version of the package.
+    fn version() -> Result<[u16; 3], Box<dyn Error>> {
         let part = |name| -> Result<u16, Box<dyn Error>> { Ok(env::var(name)?.parse()?) };
-        let major = part("CARGO_PKG_VERSION_MAJOR")?;
-        let minor = part("CARGO_PKG_VERSION_MINOR")?;
-        let patch = part("CARGO_PKG_VERSION_PATCH")?;
-        Ok(format!(
-            r#"1 VERSIONINFO
-FILEVERSION {major},{minor},{patch},0
-PRODUCTVERSION {major},{minor},{patch},0
-FILEFLAGSMASK 0x3F
-FILEFLAGS 0
-FILEOS 0x40004
-FILETYPE 3
-FILESUBTYPE 7
-BEGIN
-    BLOCK "StringFileInfo"
-    BEGIN
-        BLOCK "040904B0"
-        BEGIN
-            VALUE "CompanyName", "The fltctx project"
-            VALUE "FileDescription", "fltctx sample minifilter"
-            VALUE "FileVersion", "{major}.{minor}.{patch}.0"
-            VALUE "InternalName", "ctx.sys"
-            VALUE "LegalCopyright", "MIT OR Apache-2.0"
-            VALUE "OriginalFilename", "ctx.sys"
-            VALUE "ProductName", "fltctx"
-            VALUE "ProductVersion", "{major}.{minor}.{patch}.0"
-        END
-    END
-    BLOCK "VarFileInfo"
-    BEGIN
-        VALUE "Translation", 0x0409, 1200
-    END
-END
-"#
-        ))
+        Ok([
+            part("CARGO_PKG_VERSION_MAJOR")?,
+            part("CARGO_PKG_VERSION_MINOR")?,
+            part("CARGO_PKG_VERSION_PATCH")?,
+        ])
     }
 }
