@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the sample driver over a real directory tree.
 
-use crate::sys;
+use crate::sys::{self, Sample};
 use clap::ValueEnum;
 use fltbench::{InProcess, command};
 use std::path::PathBuf;
@@ -77,8 +77,8 @@ fn image(door: Option<Door>) -> Result<Option<PathBuf>, sys::Failure> {
             let message = "images run on Linux on x86-64 only; use --door in-process";
             Err(sys::Failure::Other(message.to_owned()))
         }
-        Some(Door::Image) => sys::driver(true).map(Some),
-        None if possible => match sys::driver(false) {
+        Some(Door::Image) => sys::driver(Sample::Ctx, true).map(Some),
+        None if possible => match sys::driver(Sample::Ctx, false) {
             Err(sys::Failure::Missing(why)) => {
                 eprintln!("note: the driver is the one in this program, as ctx.sys needs: {why}");
                 Ok(None)

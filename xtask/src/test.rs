@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change is done.
 
-use crate::sys;
+use crate::sys::{self, Sample};
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,8 +9,8 @@ use std::time::Instant;
 
 /// Checks formatting, lints, tests and documentation tests, and stops at the first step that fails.
 ///
-/// The driver is tested from its image too, if `cargo xtask sys` needs to install nothing to build
-/// that; it says so if it does.
+/// The sample drivers are tested from their images too, if `cargo xtask sys` needs to install
+/// nothing to build these; it says so if it does.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit status:
@@ -27,14 +27,14 @@ pub(crate) struct Arguments {
 struct Step {
     name: &'static str,
     arguments: &'static [&'static str],
-    /// Whether the driver's image must be built first.
-    image: bool,
+    /// Whether the drivers' images must be built first.
+    images: bool,
 }
 
 const FORMATTING: Step = Step {
     name: "formatting",
     arguments: &["fmt", "--all", "--check"],
-    image: false,
+    images: false,
 };
 const LINTS: Step = Step {
     name: "clippy",
@@ -46,7 +46,7 @@ const LINTS: Step = Step {
         "-D",
         "warnings",
     ],
-    image: false,
+    images: false,
 };
 const TESTS: Step = Step {
     name: "tests",
@@ -59,7 +59,7 @@ const TESTS: Step = Step {
         "--examples",
         "--no-fail-fast",
     ],
-    image: false,
+    images: false,
 };
 const ALL_TESTS: Step = Step {
     name: "tests, the ignored ones too",
@@ -74,13 +74,15 @@ const ALL_TESTS: Step = Step {
         "--",
         "--include-ignored",
     ],
-    image: true,
+    images: true,
 };
-/// The tests of the driver from its image, which `cargo xtask sys` has to build.
-const IMAGE: Step = Step {
-    name: "the driver's image",
+/// The tests of the drivers from their images, which `cargo xtask sys` has to build.
+const IMAGES: Step = Step {
+    name: "the drivers' images",
     arguments: &[
         "test",
+        "--package",
+        "blocks",
         "--package",
         "ctx",
         "--package",
@@ -93,13 +95,13 @@ const IMAGE: Step = Step {
         "--",
         "--ignored",
     ],
-    image: true,
+    images: true,
 };
 // Never with the ignored ones: in documentation that mark means that an example is not to be run.
 const DOCUMENTATION: Step = Step {
     name: "documentation tests",
     arguments: &["test", "--workspace", "--doc", "--no-fail-fast"],
-    image: false,
+    images: false,
 };
 
 /// How many tests there were.
@@ -114,15 +116,18 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.full {
         steps.extend([ALL_TESTS, DOCUMENTATION]);
     } else {
-        steps.extend([TESTS, DOCUMENTATION, IMAGE]);
+        steps.extend([TESTS, DOCUMENTATION, IMAGES]);
     }
     let mut totals = Totals::default();
     let mut status = ExitCode::SUCCESS;
     let mut left_out = None;
     for step in steps {
-        if step.image {
-            match sys::driver(false) {
-                Ok(_) => {}
+        if step.images {
+            let built = [Sample::Ctx, Sample::Blocks]
+                .into_iter()
+                .try_for_each(|sample| sys::driver(sample, false).map(drop));
+            match built {
+                Ok(()) => {}
                 Err(failure @ sys::Failure::Missing(_)) if !arguments.full => {
                     left_out = Some(failure);
                     continue;
@@ -163,7 +168,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     if let Some(why) = left_out {
-        say(&format!("not tested: {}; {why}", IMAGE.name));
+        say(&format!("not tested: {}; {why}", IMAGES.name));
     }
     say(&format!(
         "{} passed, {} failed",

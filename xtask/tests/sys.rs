@@ -1,5 +1,5 @@
-//! `cargo xtask sys`, from the outside: the driver that it leaves, and that it leaves the same
-//! one again.
+//! `cargo xtask sys`, from the outside: the drivers that it leaves, and that it leaves the same
+//! ones again.
 
 use object::read::pe::{ImageOptionalHeader as _, PeFile64};
 use object::{LittleEndian as LE, NameOrOrdinal, Object as _, pe};
@@ -7,22 +7,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+const SAMPLES: [&str; 2] = ["ctx", "blocks"];
+
 fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().expect("xtask is in a folder").to_owned()
 }
 
+/// Where the release driver is put.
+fn place(sample: &str, extension: &str) -> PathBuf {
+    let folder = repository().join("target/sys/release");
+    folder.join(sample).with_extension(extension)
+}
+
 /// Builds the release driver and returns it. Nothing is installed for that.
-fn build(arguments: &[&str]) -> Vec<u8> {
+fn build(sample: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["sys", "--release", "--no-install"])
+        .args(["sys", sample, "--release", "--no-install"])
         .args(arguments)
         .output()
         .expect("xtask runs");
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{messages}");
-    let image = repository().join("target/sys/release/ctx.sys");
-    fs::read(image).expect("the driver is there")
+    fs::read(place(sample, "sys")).expect("the driver is there")
 }
 
 #[test]
@@ -30,16 +37,24 @@ fn build(arguments: &[&str]) -> Vec<u8> {
 fn the_same_driver_is_built_twice_and_the_sources_stay() {
     let lock_file = repository().join("Cargo.lock");
     let lock = fs::read(&lock_file).expect("there is a lock file");
-    let first = build(&[]);
-    let again = build(&["--rebuild"]);
-    assert!(again == first, "two builds differ");
+    for sample in SAMPLES {
+        let first = build(sample, &[]);
+        let again = build(sample, &["--rebuild"]);
+        assert!(again == first, "two builds of {sample} differ");
+    }
     assert_eq!(fs::read(&lock_file).ok(), Some(lock), "Cargo.lock changed");
 }
 
 #[test]
 #[ignore = "builds a kernel driver: minutes, the first time"]
-fn the_driver_is_a_native_image_without_panics() {
-    let bytes = build(&[]);
+fn the_drivers_are_native_images_without_panics() {
+    for sample in SAMPLES {
+        native_image_without_panics(sample);
+    }
+}
+
+fn native_image_without_panics(sample: &str) {
+    let bytes = build(sample, &[]);
     let file = PeFile64::parse(&*bytes).expect("the driver is an image");
     let header = &file.nt_headers().optional_header;
     assert_eq!(header.subsystem(), pe::IMAGE_SUBSYSTEM_NATIVE);
@@ -73,10 +88,22 @@ fn the_driver_is_a_native_image_without_panics() {
     }
     assert_eq!(modules, ["FLTMGR.SYS", "ntoskrnl.exe"]);
 
-    let symbols = repository().join("target/sys/release/ctx.pdb");
-    assert!(symbols.exists());
-    let inf = repository().join("target/sys/release/ctx.inf");
-    let inf = fs::read_to_string(inf).expect("the INF is there");
+    assert!(place(sample, "pdb").exists());
+    let inf = fs::read_to_string(place(sample, "inf")).expect("the INF is there");
     assert!(inf.contains("[DefaultInstall.NTamd64]"));
     assert!(!inf.contains("$ARCH$"));
+}
+
+#[test]
+fn a_sample_that_does_not_exist_is_a_wrong_argument() {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["sys", "none", "--no-install"])
+        .output()
+        .expect("xtask runs");
+    assert_eq!(output.status.code(), Some(2));
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        messages.contains("possible values: ctx, blocks"),
+        "{messages}"
+    );
 }

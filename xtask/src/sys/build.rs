@@ -2,7 +2,7 @@
 
 use super::llvm::Llvm;
 use super::rust::{Rust, TARGET};
-use super::{Places, Profile, kit, say, vendor};
+use super::{Places, Profile, Sample, kit, say, vendor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,8 +31,8 @@ const PROFILE: [(&str, &str); 5] = [
     ("CARGO_PROFILE_RELEASE_DEBUG", "full"),
 ];
 
-/// Packages that are the driver itself.
-const OURS: [&str; 3] = ["ctx", "fltctx", "fltmgr-sys"];
+/// Packages that are in every driver.
+const OURS: [&str; 2] = ["fltctx", "fltmgr-sys"];
 
 /// What the build has left.
 pub(super) struct Built {
@@ -44,25 +44,27 @@ pub(super) fn run(
     places: &Places,
     rust: &Rust,
     llvm: &Llvm,
+    sample: Sample,
     profile: Profile,
     rebuild: bool,
 ) -> Result<Built, String> {
+    let name = sample.name();
     if rebuild {
         let mut clean = cargo(places, rust, llvm, profile, "clean");
         clean.arg("--quiet");
-        for package in OURS {
+        for package in OURS.into_iter().chain([name]) {
             clean.args(["--package", package]);
         }
         execute(&mut clean)?;
     }
     say(&format!(
-        "building examples/ctx ({}); the first time takes some minutes",
+        "building examples/{name} ({}); the first time takes some minutes",
         profile.folder()
     ));
     let mut build = cargo(places, rust, llvm, profile, "build");
-    build.args(["--package", "ctx", "--lib", "--features", "sys"]);
+    build.args(["--package", name, "--lib", "--features", "sys"]);
     if rust.library.is_some() {
-        build.arg("-Zbuild-std=core");
+        build.arg("-Zbuild-std=core,alloc");
     }
     execute(&mut build)?;
 
@@ -70,8 +72,8 @@ pub(super) fn run(
         .join(TARGET)
         .join(profile.folder());
     Ok(Built {
-        image: folder.join("ctx.dll"),
-        symbols: folder.join("ctx.pdb"),
+        image: folder.join(format!("{name}.dll")),
+        symbols: folder.join(format!("{name}.pdb")),
     })
 }
 

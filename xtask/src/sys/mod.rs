@@ -1,4 +1,4 @@
-//! `cargo xtask sys`: the sample driver as a kernel driver, built where there is no Windows.
+//! `cargo xtask sys`: the sample drivers as kernel drivers, built where there is no Windows.
 //!
 //! The crates of windows-drivers-rs are those of crates.io. What they expect of a Windows host
 //! comes from a kit that is put together under `target/kit`; `Cargo.lock` and the sources stay as
@@ -20,11 +20,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Builds the sample minifilter as ctx.sys, a Windows kernel driver, and checks the image.
+/// Builds a sample minifilter as a Windows kernel driver, and checks the image.
 ///
-/// The result is in target/sys/debug or target/sys/release: ctx.sys, ctx.pdb and ctx.inf. What is
-/// missing on a Debian machine is installed with apt-get, as root or after asking. Where the
-/// active toolchain has the target x86_64-pc-windows-msvc it is used; otherwise Debian's Rust is.
+/// The result is in target/sys/debug or target/sys/release: for ctx it is ctx.sys, ctx.pdb and
+/// ctx.inf. What is missing on a Debian machine is installed with apt-get, as root or after asking.
+/// Where the active toolchain has the target x86_64-pc-windows-msvc it is used; otherwise Debian's
+/// Rust is.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Exit status:
@@ -33,6 +34,9 @@ Exit status:
   2  wrong arguments
   3  a package is missing and may not be installed")]
 pub(crate) struct Arguments {
+    /// Which sample
+    #[arg(value_enum, default_value_t = Sample::Ctx)]
+    sample: Sample,
     /// Builds the optimised driver, which contains no panic
     #[arg(long)]
     release: bool,
@@ -42,6 +46,25 @@ pub(crate) struct Arguments {
     /// Installs nothing: a missing package is an error
     #[arg(long)]
     no_install: bool,
+}
+
+/// The sample drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Sample {
+    /// Every kind of context
+    Ctx,
+    /// A context that grows, on the heap
+    Blocks,
+}
+
+impl Sample {
+    /// The name of its package, and with `.sys` that of the driver.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ctx => "ctx",
+            Self::Blocks => "blocks",
+        }
+    }
 }
 
 /// Why there is no driver.
@@ -122,7 +145,13 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     } else {
         Profile::Debug
     };
-    match build(profile, arguments.rebuild, !arguments.no_install) {
+    let Arguments {
+        sample,
+        rebuild,
+        no_install,
+        ..
+    } = *arguments;
+    match build(sample, profile, rebuild, !no_install) {
         Ok(image) => {
             let seconds = begun.elapsed().as_secs_f64();
             say(&format!("{}: done in {seconds:.1} s", image.display()));
@@ -136,11 +165,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Builds the release driver, or finds that nothing has changed, and says where it is.
-pub(crate) fn driver(install: bool) -> Result<PathBuf, Failure> {
-    build(Profile::Release, false, install)
+pub(crate) fn driver(sample: Sample, install: bool) -> Result<PathBuf, Failure> {
+    build(sample, Profile::Release, false, install)
 }
 
-fn build(profile: Profile, rebuild: bool, install: bool) -> Result<PathBuf, Failure> {
+fn build(
+    sample: Sample,
+    profile: Profile,
+    rebuild: bool,
+    install: bool,
+) -> Result<PathBuf, Failure> {
     if cfg!(windows) {
         return Err(String::from(
             "this command builds where there is no WDK; on Windows run `cargo make`, see docs/windows.md",
@@ -163,15 +197,16 @@ fn build(profile: Profile, rebuild: bool, install: bool) -> Result<PathBuf, Fail
 
     kit::assemble(&places, &headers, &llvm)?;
     vendor::provide(&places, &rust)?;
-    let built = build::run(&places, &rust, &llvm, profile, rebuild)?;
+    let built = build::run(&places, &rust, &llvm, sample, profile, rebuild)?;
 
     // Before it is put where it could be taken for one.
     let summary = image::check(&built.image, profile)?;
     let output = places.output.join(profile.folder());
-    let image = output.join("ctx.sys");
+    let place = |extension| output.join(sample.name()).with_extension(extension);
+    let image = place("sys");
     files::copy(&built.image, &image)?;
-    files::copy(&built.symbols, &output.join("ctx.pdb"))?;
-    inf::stamp(&places, &output.join("ctx.inf"))?;
+    files::copy(&built.symbols, &place("pdb"))?;
+    inf::stamp(&places, sample, &place("inf"))?;
     say(&format!("{}: {summary}", image.display()));
     Ok(image)
 }

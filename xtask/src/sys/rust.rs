@@ -30,7 +30,7 @@ impl fmt::Display for Rust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.release, self.rustc.display())?;
         match self.library {
-            Some(_) => write!(f, ", building core for {TARGET}"),
+            Some(_) => write!(f, ", building core and alloc for {TARGET}"),
             None => write!(f, ", which has {TARGET}"),
         }
     }
