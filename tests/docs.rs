@@ -6,15 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const DOCUMENTS: [&str; 7] = [
-    "README.md",
-    "docs/c-to-rust.md",
-    "docs/design.md",
-    "docs/file-systems.md",
-    "docs/fltsim.md",
-    "docs/inf.md",
-    "docs/mistakes.md",
-];
+/// The README and everything in `docs`.
+fn documents() -> Vec<PathBuf> {
+    let folder = repository().join("docs");
+    let entries = fs::read_dir(&folder).expect("there is a folder of documents");
+    let mut documents = vec![PathBuf::from("README.md")];
+    for entry in entries {
+        let name = entry.expect("it can be listed").file_name();
+        documents.push(Path::new("docs").join(name));
+    }
+    assert!(documents.len() > 8, "{documents:?}");
+    documents
+}
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,18 +86,19 @@ fn assert_named_tests_exist(document: &str, text: &str) -> usize {
 
 #[test]
 fn what_the_documents_name_exists() {
-    for document in DOCUMENTS {
-        let text = read(document);
-        assert_named_tests_exist(document, &text);
+    for document in documents() {
+        let text = read(&document);
+        let name = document.display();
+        assert_named_tests_exist(&name.to_string(), &text);
         let folder = repository()
-            .join(document)
+            .join(&document)
             .parent()
             .map(PathBuf::from)
             .unwrap_or_default();
         for link in links(&text) {
             assert!(
                 folder.join(link).exists(),
-                "{document} links to {link}, which does not exist"
+                "{name} links to {link}, which does not exist"
             );
         }
     }
