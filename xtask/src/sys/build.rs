@@ -113,6 +113,8 @@ fn cargo(places: &Places, rust: &Rust, llvm: &Llvm, profile: Profile, name: &str
             "BINDGEN_EXTRA_CLANG_ARGS",
             "-Wno-everything -ferror-limit=0",
         );
+    // What a later Rust may say about wdk-alloc is nothing that could be changed here either.
+    command.env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never");
     if rust.library.is_some() {
         // Building the standard library is unstable.
         command.env("RUSTC_BOOTSTRAP", "1");
