@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-/// Checks formatting, lints, tests and documentation tests, and stops at the first step that fails.
+/// Checks formatting, lints, documentation and tests, and stops at the first step that fails.
 ///
 /// The sample drivers are tested from their images too, if `cargo xtask sys` needs to install
 /// nothing to build these; it says so if it does.
@@ -97,8 +97,20 @@ const IMAGES: Step = Step {
     ],
     images: true,
 };
-// Never with the ignored ones: in documentation that mark means that an example is not to be run.
+/// Links in the documentation that lead nowhere are errors.
 const DOCUMENTATION: Step = Step {
+    name: "documentation",
+    arguments: &[
+        "doc",
+        "--workspace",
+        "--no-deps",
+        "--config",
+        "build.rustdocflags=['-Dwarnings']",
+    ],
+    images: false,
+};
+// Never with the ignored ones: in documentation that mark means that an example is not to be run.
+const EXAMPLES: Step = Step {
     name: "documentation tests",
     arguments: &["test", "--workspace", "--doc", "--no-fail-fast"],
     images: false,
@@ -112,11 +124,11 @@ struct Totals {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut steps = vec![FORMATTING, LINTS];
+    let mut steps = vec![FORMATTING, LINTS, DOCUMENTATION];
     if arguments.full {
-        steps.extend([ALL_TESTS, DOCUMENTATION]);
+        steps.extend([ALL_TESTS, EXAMPLES]);
     } else {
-        steps.extend([TESTS, DOCUMENTATION, IMAGES]);
+        steps.extend([TESTS, EXAMPLES, IMAGES]);
     }
     let mut totals = Totals::default();
     let mut status = ExitCode::SUCCESS;
