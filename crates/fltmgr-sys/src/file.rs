@@ -12,6 +12,7 @@ pub const READ_CONTROL: ACCESS_MASK = 0x0002_0000;
 pub const WRITE_DAC: ACCESS_MASK = 0x0004_0000;
 pub const WRITE_OWNER: ACCESS_MASK = 0x0008_0000;
 pub const SYNCHRONIZE: ACCESS_MASK = 0x0010_0000;
+pub const ACCESS_SYSTEM_SECURITY: ACCESS_MASK = 0x0100_0000;
 pub const FILE_READ_DATA: ACCESS_MASK = 1;
 pub const FILE_LIST_DIRECTORY: ACCESS_MASK = 1;
 pub const FILE_WRITE_DATA: ACCESS_MASK = 2;
@@ -184,6 +185,16 @@ fltapi_functions! {
     ///
     /// `IRQL == PASSIVE_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
     pub fn FltQueryVolumeInformationFile(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, FsInformation: PVOID, Length: ULONG, FsInformationClass: FS_INFORMATION_CLASS, LengthReturned: *mut ULONG) -> NTSTATUS;
+
+    /// Queries the security descriptor of a file.
+    ///
+    /// `IRQL == PASSIVE_LEVEL`; Windows XP SP2 / 2000 SP4 URP.
+    pub fn FltQuerySecurityObject(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, SecurityInformation: SECURITY_INFORMATION, SecurityDescriptor: PVOID, Length: ULONG, LengthNeeded: *mut ULONG) -> NTSTATUS;
+
+    /// Sets parts of the security descriptor of a file.
+    ///
+    /// `IRQL == PASSIVE_LEVEL`; Windows Vista.
+    pub fn FltSetSecurityObject(Instance: PFLT_INSTANCE, FileObject: PFILE_OBJECT, SecurityInformation: SECURITY_INFORMATION, SecurityDescriptor: PVOID) -> NTSTATUS;
 
     /// Sends a file system control.
     ///

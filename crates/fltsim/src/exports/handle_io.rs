@@ -240,7 +240,7 @@ exports! {
 }
 
 /// What all of these routines do around the operation.
-struct Caller {
+pub(super) struct Caller {
     call: &'static str,
     event: HANDLE,
     apc: PVOID,
@@ -248,7 +248,7 @@ struct Caller {
 }
 
 impl Caller {
-    const fn synchronous(call: &'static str, result: PIO_STATUS_BLOCK) -> Self {
+    pub(super) const fn synchronous(call: &'static str, result: PIO_STATUS_BLOCK) -> Self {
         Self {
             call,
             event: null_mut(),
@@ -285,7 +285,7 @@ impl Caller {
     ///
     /// # Safety
     /// The status block is one, or null.
-    unsafe fn perform(
+    pub(super) unsafe fn perform(
         &self,
         handle: HANDLE,
         run: impl FnOnce(&Arc<Inner>, &Arc<FileObject>) -> (NTSTATUS, usize),
@@ -346,7 +346,7 @@ impl Caller {
 }
 
 /// A request that the kernel makes through a handle.
-fn request(file: &FileObject, major: UCHAR) -> Request {
+pub(super) fn request(file: &FileObject, major: UCHAR) -> Request {
     let mut request = io::request(file, major, IoOptions::default());
     request.kernel = true;
     request

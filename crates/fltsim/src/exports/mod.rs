@@ -92,6 +92,7 @@ mod run_once;
 mod rundown;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod section;
+mod security;
 mod security_rtl;
 mod spin_lock;
 mod system;
@@ -265,6 +266,7 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     #[cfg(target_arch = "x86_64")]
     run_once::resolve,
     rundown::resolve,
+    security::resolve,
     security_rtl::resolve,
     spin_lock::resolve,
     system::resolve,

@@ -9,9 +9,6 @@ use crate::kernel::security::{
 use fltmgr_sys::*;
 use std::ptr::null_mut;
 
-const STATUS_UNKNOWN_REVISION: NTSTATUS = 0xC000_0058_u32.cast_signed();
-const STATUS_INVALID_SECURITY_DESCR: NTSTATUS = 0xC000_0079_u32.cast_signed();
-const STATUS_INVALID_SID: NTSTATUS = 0xC000_0078_u32.cast_signed();
 const STATUS_BAD_DESCRIPTOR_FORMAT: NTSTATUS = 0xC000_00E7_u32.cast_signed();
 const STATUS_REVISION_MISMATCH: NTSTATUS = 0xC000_0059_u32.cast_signed();
 /// Tag of strings that the library allocates.

@@ -28,6 +28,7 @@ pub(super) const FILE_REMOTE_DEVICE: u32 = 0x10;
 pub(super) const FILE_CASE_SENSITIVE_SEARCH: u32 = 0x1;
 pub(super) const FILE_CASE_PRESERVED_NAMES: u32 = 0x2;
 pub(super) const FILE_UNICODE_ON_DISK: u32 = 0x4;
+pub(super) const FILE_PERSISTENT_ACLS: u32 = 0x8;
 pub(super) const FILE_NAMED_STREAMS: u32 = 0x0004_0000;
 pub(super) const FILE_SUPPORTS_TRANSACTIONS: u32 = 0x0020_0000;
 pub(super) const FILE_SUPPORTS_OPEN_BY_FILE_ID: u32 = 0x0100_0000;

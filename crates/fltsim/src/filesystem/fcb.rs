@@ -2,6 +2,7 @@
 
 use super::share::ShareAccess;
 use super::{FileId, Gone, StreamId, TransactionId};
+use crate::kernel::descriptor::Captured;
 use crate::storage::{NodeId, NodeKind};
 use std::collections::{BTreeMap, HashMap};
 
@@ -43,6 +44,8 @@ pub(super) struct Table {
     files: BTreeMap<FileId, File>,
     streams: BTreeMap<StreamId, Stream>,
     by_node: HashMap<NodeId, FileId>,
+    /// The security of the files for which any was set; they need not be open for that.
+    descriptors: HashMap<NodeId, Captured>,
     last: u64,
 }
 
@@ -143,6 +146,29 @@ impl Table {
         }
     }
 
+    /// The security descriptor that was set for a file.
+    pub(super) fn descriptor(&self, node: NodeId) -> Option<&Captured> {
+        self.descriptors.get(&node)
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn descriptors(&self) -> usize {
+        self.descriptors.len()
+    }
+
+    /// Sets it, or forgets it; gives the one before.
+    pub(super) fn set_descriptor(
+        &mut self,
+        node: NodeId,
+        descriptor: Option<Captured>,
+    ) -> Option<Captured> {
+        match descriptor {
+            Some(descriptor) => self.descriptors.insert(node, descriptor),
+            None => self.descriptors.remove(&node),
+        }
+    }
+
     /// The streams that nobody holds open, in the order of their age.
     pub(super) fn idle(&self) -> Vec<StreamId> {
         let streams = self.streams.iter();
@@ -165,6 +191,8 @@ impl Table {
         if file.streams.is_empty() {
             if file.removed.is_none() {
                 self.by_node.remove(&file.node);
+            } else {
+                self.descriptors.remove(&file.node);
             }
             self.files.remove(&stream.file);
             gone.push(Gone::File(stream.file));

@@ -299,7 +299,9 @@ impl Locked<'_> {
     /// Removes a node from the volume. Whoever has it open keeps what he sees.
     pub(super) fn remove_node_now(&mut self, node: NodeId) -> Result<(), NTSTATUS> {
         let Some(file) = self.state.table.file_of(node) else {
-            return self.storage.remove(node);
+            self.storage.remove(node)?;
+            self.state.table.set_descriptor(node, None);
+            return Ok(());
         };
         let path = self.path_of(node)?;
         let mut orphans = Vec::new();

@@ -7,8 +7,8 @@
 //! open, as a [`TeardownPolicy`] decides. Contexts hang on these structures, so every teardown is
 //! reported as [`Gone`], in order, and the caller tears the contexts down.
 //!
-//! Not modelled: byte-range locks, oplocks, security descriptors, extended attributes, reparse
-//! points, hard links, quotas, short names, and the cache: written is written.
+//! Not modelled: byte-range locks, oplocks, checks of access against security descriptors, extended
+//! attributes, reparse points, hard links, quotas, short names, and the cache: written is written.
 //!
 //! A [`FileSystem`] may be used from any thread. It locks internally and calls nothing but its
 //! storage while it does.
@@ -32,6 +32,7 @@ mod path;
 mod personality;
 mod read_write;
 mod rename;
+mod security;
 mod share;
 mod teardown;
 mod transaction;
@@ -47,7 +48,7 @@ use directory::DirectoryQuery;
 use fcb::Table;
 use fltmgr_sys::{
     FILE_INFORMATION_CLASS, FILE_NETWORK_OPEN_INFORMATION, FILE_OPEN, FILE_READ_ATTRIBUTES,
-    FS_INFORMATION_CLASS, NTSTATUS,
+    FS_INFORMATION_CLASS, NTSTATUS, SECURITY_INFORMATION,
 };
 use locked::{Locked, State};
 use path::VolumePath;
@@ -399,6 +400,35 @@ impl FileSystem {
         buffer: &[u8],
     ) -> Result<(), NTSTATUS> {
         self.lock().set_volume_information(class, buffer)
+    }
+
+    /// `IRP_MJ_QUERY_SECURITY`: the descriptor of the file with these parts
+    /// (`OWNER_SECURITY_INFORMATION` and its kind), in self-relative form.
+    ///
+    /// # Errors
+    /// `STATUS_INVALID_DEVICE_REQUEST` if the file system has no security, `STATUS_ACCESS_DENIED`
+    /// without the right.
+    pub fn query_security(
+        &self,
+        open: OpenId,
+        information: SECURITY_INFORMATION,
+    ) -> Result<Vec<u8>, NTSTATUS> {
+        self.lock().query_security(open, information)
+    }
+
+    /// `IRP_MJ_SET_SECURITY`: the file takes these parts over from a self-relative descriptor.
+    ///
+    /// # Errors
+    /// Those of [`Self::query_security`]; `STATUS_INVALID_OWNER` and
+    /// `STATUS_INVALID_PRIMARY_GROUP` if the descriptor has none to take over; what is wrong with a
+    /// descriptor that is none.
+    pub fn set_security(
+        &self,
+        open: OpenId,
+        information: SECURITY_INFORMATION,
+        descriptor: &[u8],
+    ) -> Result<(), NTSTATUS> {
+        self.lock().set_security(open, information, descriptor)
     }
 
     /// `IRP_MJ_FLUSH_BUFFERS`.

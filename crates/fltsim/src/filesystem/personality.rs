@@ -37,6 +37,8 @@ pub struct Personality {
     pub alternate_streams: bool,
     /// Whether names that differ only in case are different names.
     pub case_sensitive: bool,
+    /// Whether files have security descriptors.
+    pub security: bool,
     /// Whether operations can take part in transactions.
     pub transactions: bool,
     /// Whether sections can be created for data scans.
@@ -59,6 +61,7 @@ impl Personality {
             stream_handle_contexts: true,
             alternate_streams: true,
             case_sensitive: false,
+            security: true,
             transactions: true,
             data_scan: true,
             device_type: FILE_DEVICE_DISK,
@@ -66,7 +69,7 @@ impl Personality {
         }
     }
 
-    /// One stream a file, no transactions; file contexts are emulated.
+    /// One stream a file, no security, no transactions; file contexts are emulated.
     #[must_use]
     pub const fn fat() -> Self {
         Self {
@@ -74,6 +77,7 @@ impl Personality {
             filesystem_type: FLT_FSTYPE_FAT,
             file_contexts: FileContexts::Emulated,
             alternate_streams: false,
+            security: false,
             transactions: false,
             ..Self::ntfs()
         }
@@ -89,6 +93,7 @@ impl Personality {
             stream_contexts: false,
             stream_handle_contexts: false,
             alternate_streams: false,
+            security: false,
             transactions: false,
             data_scan: false,
             ..Self::ntfs()

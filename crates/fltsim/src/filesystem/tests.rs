@@ -7,16 +7,16 @@ use fltmgr_sys::*;
 
 const ALL: u32 = FILE_GENERIC_READ | FILE_GENERIC_WRITE | DELETE;
 
-fn on(personality: Personality, teardown: TeardownPolicy) -> FileSystem {
+pub(super) fn on(personality: Personality, teardown: TeardownPolicy) -> FileSystem {
     FileSystem::new(Box::new(MemoryStorage::new()), personality, teardown)
 }
 
-fn ntfs() -> FileSystem {
+pub(super) fn ntfs() -> FileSystem {
     on(Personality::ntfs(), TeardownPolicy::Immediate)
 }
 
 /// Runs a test above both storages.
-fn on_each(test: impl Fn(&FileSystem)) {
+pub(super) fn on_each(test: impl Fn(&FileSystem)) {
     test(&ntfs());
     let dir = tempfile::tempdir().unwrap();
     let storage = Box::new(HostStorage::open(dir.path()).unwrap());
@@ -27,14 +27,14 @@ fn on_each(test: impl Fn(&FileSystem)) {
     ));
 }
 
-fn request(path: &str, disposition: u32) -> CreateRequest<'_> {
+pub(super) fn request(path: &str, disposition: u32) -> CreateRequest<'_> {
     CreateRequest {
         disposition,
         ..CreateRequest::open(path, ALL)
     }
 }
 
-fn make(fs: &FileSystem, path: &str) -> Opened {
+pub(super) fn make(fs: &FileSystem, path: &str) -> Opened {
     fs.create(&request(path, FILE_CREATE)).unwrap()
 }
 
@@ -677,7 +677,7 @@ fn an_open_by_index_number() {
     });
 }
 
-fn transacted(
+pub(super) fn transacted(
     fs: &FileSystem,
     path: &str,
     disposition: u32,

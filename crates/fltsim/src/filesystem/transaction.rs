@@ -10,8 +10,8 @@
 //! * What a transaction deletes is hidden from the transaction and stays for everyone else until
 //!   commit. If the transaction uses the name again (by a create, or a rename that replaces), the
 //!   old file is moved aside under a temporary name that nobody sees: from then on nobody finds it.
-//! * A rename and a change of attributes or times is *not* isolated: everyone sees it at once.
-//!   Rollback undoes it.
+//! * A rename and a change of attributes, times or security is *not* isolated: everyone sees it at
+//!   once. Rollback undoes it.
 //! * A transacted open with the right to write, append or delete locks the file for its
 //!   transaction until that ends. Another such open, from another transaction or from none, meets
 //!   `STATUS_SHARING_VIOLATION`; so does the transacted one if the other came first.
@@ -25,6 +25,7 @@ use super::constants::{
     STATUS_HANDLE_NO_LONGER_VALID, STATUS_TRANSACTION_NOT_ACTIVE, STATUS_TRANSACTION_NOT_FOUND,
 };
 use super::locked::Locked;
+use crate::kernel::descriptor::Captured;
 use crate::storage::{Location, NodeId, Times};
 use fltmgr_sys::{NTSTATUS, STATUS_SHARING_VIOLATION};
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,7 @@ pub(super) enum Undo {
     CreateStream(StreamKey),
     Rename(NodeId, Location),
     Attributes(NodeId, u32, Times),
+    Security(NodeId, Option<Captured>),
 }
 
 /// One transaction that has not ended.
@@ -207,6 +209,10 @@ impl Locked<'_> {
                     .storage
                     .set_attributes(node, attributes)
                     .and_then(|()| self.storage.set_times(node, &times)),
+                Undo::Security(node, old) => {
+                    self.state.table.set_descriptor(node, old);
+                    Ok(())
+                }
             };
             result = result.and(step);
         }

@@ -2,7 +2,7 @@
 
 use super::constants::{
     FILE_CASE_PRESERVED_NAMES, FILE_CASE_SENSITIVE_SEARCH, FILE_DEVICE_IS_MOUNTED,
-    FILE_NAMED_STREAMS, FILE_REMOTE_DEVICE, FILE_SUPPORTS_OPEN_BY_FILE_ID,
+    FILE_NAMED_STREAMS, FILE_PERSISTENT_ACLS, FILE_REMOTE_DEVICE, FILE_SUPPORTS_OPEN_BY_FILE_ID,
     FILE_SUPPORTS_TRANSACTIONS, FILE_UNICODE_ON_DISK,
 };
 use super::information::SERIAL_NUMBER;
@@ -118,6 +118,7 @@ impl Locked<'_> {
             FILE_CASE_PRESERVED_NAMES | FILE_UNICODE_ON_DISK | FILE_SUPPORTS_OPEN_BY_FILE_ID;
         for (has, flag) in [
             (personality.case_sensitive, FILE_CASE_SENSITIVE_SEARCH),
+            (personality.security, FILE_PERSISTENT_ACLS),
             (personality.alternate_streams, FILE_NAMED_STREAMS),
             (personality.transactions, FILE_SUPPORTS_TRANSACTIONS),
         ] {

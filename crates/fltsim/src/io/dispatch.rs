@@ -5,6 +5,7 @@ use super::file_object::{FileObject, Purpose};
 use super::life;
 use super::operation::Operation;
 use crate::filesystem::{Authority, CreateRequest, OpenId};
+use crate::kernel::descriptor::Captured;
 use crate::kernel::{mdl, string};
 use crate::manager::{self, Object};
 use fltmgr_sys::*;
@@ -51,6 +52,8 @@ pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
                 }
                 IRP_MJ_QUERY_EA | IRP_MJ_SET_EA => Err(STATUS_EAS_NOT_SUPPORTED),
                 IRP_MJ_SET_VOLUME_INFORMATION => set_volume_information(operation, &file),
+                IRP_MJ_QUERY_SECURITY => query_security(operation, &file, open, &mut overflow),
+                IRP_MJ_SET_SECURITY => set_security(operation, &file, open),
                 IRP_MJ_FLUSH_BUFFERS => file.volume().io.file_system.flush(open).map(|()| 0),
                 _ => Err(STATUS_INVALID_DEVICE_REQUEST),
             },
@@ -327,5 +330,57 @@ fn set_volume_information(operation: &Operation, file: &FileObject) -> Completed
     let data = unsafe { buffer(parameters.VolumeBuffer, parameters.Length) };
     let file_system = &file.volume().io.file_system;
     file_system.set_volume_information(parameters.FsInformationClass, data)?;
+    Ok(0)
+}
+
+/// The volume itself is neither a file nor a directory, and so has no descriptor.
+fn check_securable(file: &FileObject) -> Result<(), NTSTATUS> {
+    if !file.volume().personality.security {
+        Err(STATUS_INVALID_DEVICE_REQUEST)
+    } else if file.is_volume_open() {
+        Err(STATUS_INVALID_PARAMETER)
+    } else {
+        Ok(())
+    }
+}
+
+fn query_security(
+    operation: &Operation,
+    file: &FileObject,
+    open: OpenId,
+    overflow: &mut Option<usize>,
+) -> Completed {
+    // SAFETY: this is such a query, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { parameters(operation).QuerySecurity };
+    check_securable(file)?;
+    // SAFETY: the issuer, or the filter that swapped the buffer, keeps it until completion.
+    let data = unsafe {
+        described(
+            operation,
+            parameters.MdlAddress,
+            parameters.SecurityBuffer,
+            parameters.Length,
+        )
+    }?;
+    let file_system = &file.volume().io.file_system;
+    let descriptor = file_system.query_security(open, parameters.SecurityInformation)?;
+    let Some(place) = data.get_mut(..descriptor.len()) else {
+        // Nothing is copied, and the length is the one that would do.
+        *overflow = Some(descriptor.len());
+        return Err(STATUS_BUFFER_OVERFLOW);
+    };
+    place.copy_from_slice(&descriptor);
+    Ok(descriptor.len())
+}
+
+fn set_security(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
+    // SAFETY: this is such a request, and whoever changed its parameters kept to their layout.
+    let parameters = unsafe { parameters(operation).SetSecurity };
+    check_securable(file)?;
+    // SAFETY: the issuer, or the filter that swapped it, keeps the descriptor until completion.
+    let descriptor = unsafe { Captured::capture(parameters.SecurityDescriptor.cast()) }?;
+    let file_system = &file.volume().io.file_system;
+    let descriptor = descriptor.self_relative();
+    file_system.set_security(open, parameters.SecurityInformation, &descriptor)?;
     Ok(0)
 }

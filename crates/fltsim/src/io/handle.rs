@@ -5,6 +5,8 @@ use super::life::{self, Origin};
 use super::operation::{Completion, Door, Operation, Request};
 use super::options::{IoOptions, OpenOptions};
 use super::path;
+use super::security;
+use crate::kernel::descriptor::Captured;
 use crate::kernel::string::Owned;
 use crate::machine::{Inner, Volume};
 use crate::manager;
@@ -450,6 +452,53 @@ impl Handle {
         parameters.QueryVolumeInformation.FsInformationClass = class;
         parameters.QueryVolumeInformation.VolumeBuffer = buffer.as_mut_ptr().cast();
         send(&self.machine, &self.file, request)
+    }
+
+    /// Queries parts of the security descriptor of the file (`OWNER_SECURITY_INFORMATION` and its
+    /// kind), which is in self-relative form.
+    ///
+    /// # Errors
+    /// The status that the query completed with.
+    pub fn query_security(&self, information: SECURITY_INFORMATION) -> Result<Vec<u8>, NTSTATUS> {
+        // No file system keeps a longer one.
+        let mut buffer = vec![0; 0x1_0000];
+        let (status, length) = self.query_security_into(information, &mut buffer);
+        if status < 0 {
+            return Err(status);
+        }
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+
+    /// Queries parts of the security descriptor of the file into a buffer: the status, and how long
+    /// the descriptor is. `STATUS_BUFFER_TOO_SMALL` if it does not fit, and then none of it is
+    /// given.
+    pub fn query_security_into(
+        &self,
+        information: SECURITY_INFORMATION,
+        buffer: &mut [u8],
+    ) -> (NTSTATUS, usize) {
+        let request = self.request(IRP_MJ_QUERY_SECURITY, IoOptions::default());
+        let buffer = (buffer.as_mut_ptr().cast(), length(buffer));
+        security::query_security(&self.machine, &self.file, request, information, buffer)
+    }
+
+    /// Replaces parts of the security descriptor of the file by those of a self-relative one.
+    ///
+    /// # Errors
+    /// The status that the request completed with, or what is wrong with the descriptor.
+    pub fn set_security(
+        &self,
+        information: SECURITY_INFORMATION,
+        descriptor: &[u8],
+    ) -> Result<(), NTSTATUS> {
+        let captured = Captured::parse(descriptor)?;
+        let request = self.request(IRP_MJ_SET_SECURITY, IoOptions::default());
+        let (machine, file) = (&self.machine, &self.file);
+        match security::set_security(machine, file, request, information, &captured) {
+            status if status < 0 => Err(status),
+            _ => Ok(()),
+        }
     }
 
     /// Flushes the file.

@@ -17,6 +17,7 @@ mod own;
 mod path;
 mod pending;
 mod queue;
+mod security;
 mod status_request;
 
 pub use handle::{FileReference, Handle};
@@ -38,6 +39,7 @@ pub(crate) use operation_mdl::{lock_user_buffer, retain, swapped_list};
 pub(crate) use own::{Own, allocate, begin, forget as forget_own, lookup as find_own, reissue};
 pub(crate) use path::{abandon, drain, resume_post, resume_pre, run};
 pub(crate) use queue::{Queue, lookup as find_queue, register as register_queue};
+pub(crate) use security::{query_security, set_security};
 pub(crate) use status_request::request as request_status;
 
 use crate::filesystem::FileSystem;

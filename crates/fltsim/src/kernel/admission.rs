@@ -18,9 +18,9 @@ const ACE_HEAD: usize = 8;
 const ACL_HEAD: usize = size_of::<Acl>();
 
 /// `BUILTIN\Administrators`.
-const ADMINISTRATORS: [UCHAR; 16] = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0];
+pub(crate) const ADMINISTRATORS: [UCHAR; 16] = [1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0];
 /// `NT AUTHORITY\SYSTEM`.
-const SYSTEM: [UCHAR; 12] = [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
+pub(crate) const SYSTEM: [UCHAR; 12] = [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
 /// Everyone, among whom the two above are.
 const EVERYONE: [UCHAR; 12] = [1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
 /// `NT AUTHORITY\Authenticated Users`, of whom the same is true.
@@ -36,14 +36,26 @@ fn allow(access: ACCESS_MASK, whom: &[UCHAR]) -> Vec<UCHAR> {
     entry
 }
 
-/// Builds a descriptor in paged pool that gives administrators and the system an access, and
-/// nobody else any; null if there is no memory.
-pub(crate) fn build(machine: &Inner, call: &'static str, access: ACCESS_MASK) -> PVOID {
+/// An access list that gives administrators and the system an access, and nobody else any.
+pub(crate) fn list(access: ACCESS_MASK) -> Vec<UCHAR> {
     let entries = [allow(access, &ADMINISTRATORS), allow(access, &SYSTEM)];
     let count = u16::try_from(entries.len()).unwrap_or(0);
     let entries = entries.concat();
+    let size = u16::try_from(ACL_HEAD + entries.len()).unwrap_or(0);
+    let mut list = vec![ACL_REVISION, 0];
+    for word in [size, count, 0] {
+        list.extend(word.to_le_bytes());
+    }
+    list.extend(entries);
+    list
+}
+
+/// Builds a descriptor in paged pool that gives administrators and the system an access, and
+/// nobody else any; null if there is no memory.
+pub(crate) fn build(machine: &Inner, call: &'static str, access: ACCESS_MASK) -> PVOID {
+    let list = list(access);
     let head = size_of::<Descriptor>();
-    let size = (head + ACL_HEAD + entries.len()) as SIZE_T;
+    let size = (head + list.len()) as SIZE_T;
     let address = machine
         .pool
         .allocate(machine, call, PagedPool, size, TAG, true);
@@ -55,14 +67,10 @@ pub(crate) fn build(machine: &Inner, call: &'static str, access: ACCESS_MASK) ->
     let mut content = Descriptor::EMPTY;
     content.control = DACL_PRESENT;
     content.parts[DACL] = acl;
-    // SAFETY: the allocation begins here, is aligned to 16 bytes and has room for all three parts.
+    // SAFETY: the allocation begins here, is aligned to 16 bytes and has room for both parts.
     unsafe { descriptor.cast::<Descriptor>().write(content) };
-    // SAFETY: the list is memory of the allocation, which nobody else has yet.
-    if let Some(list) = unsafe { List::new(acl) } {
-        let size = u16::try_from(ACL_HEAD + entries.len()).unwrap_or(0);
-        list.create(size, ACL_REVISION);
-        list.insert(0, count, &entries);
-    }
+    // SAFETY: as above, behind the descriptor.
+    unsafe { acl.copy_from_nonoverlapping(list.as_ptr(), list.len()) };
     descriptor
 }
 

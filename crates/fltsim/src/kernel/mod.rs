@@ -10,6 +10,7 @@ pub(crate) mod calendar;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod control;
 pub(crate) mod debug_print;
+pub(crate) mod descriptor;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod device;
 pub(crate) mod event;

@@ -14,6 +14,10 @@ pub(crate) const DACL_PRESENT: u16 = 0x4;
 pub(crate) const DACL_DEFAULTED: u16 = 0x8;
 pub(crate) const SACL_PRESENT: u16 = 0x10;
 pub(crate) const SACL_DEFAULTED: u16 = 0x20;
+pub(crate) const DACL_AUTO_INHERITED: u16 = 0x400;
+pub(crate) const SACL_AUTO_INHERITED: u16 = 0x800;
+pub(crate) const DACL_PROTECTED: u16 = 0x1000;
+pub(crate) const SACL_PROTECTED: u16 = 0x2000;
 pub(crate) const SELF_RELATIVE: u16 = 0x8000;
 
 /// `SID`, without its sub-authorities.
@@ -212,7 +216,6 @@ impl List {
 
     /// Adds entries in front of one, or at the end.
     pub(crate) fn insert(self, index: usize, count: u16, entries: &[u8]) -> NTSTATUS {
-        const STATUS_INVALID_ACL: NTSTATUS = 0xC000_0077_u32.cast_signed();
         const STATUS_ALLOTTED_SPACE_EXCEEDED: NTSTATUS = 0xC000_0099_u32.cast_signed();
         let Some((places, free)) = self.entries() else {
             return STATUS_INVALID_ACL;
@@ -337,43 +340,64 @@ impl Descriptor {
     /// # Safety
     /// The parts are readable.
     pub(crate) unsafe fn is_valid(&self) -> bool {
-        let parts = self.revision == REVISION;
-        parts
-            && [OWNER, GROUP, SACL, DACL].into_iter().all(|part| {
-                let Some(at) = self.present(part) else {
-                    return true;
-                };
-                if part == OWNER || part == GROUP {
-                    // SAFETY: by this function's contract.
-                    return unsafe { is_sid(at) };
-                }
-                // SAFETY: as above.
-                unsafe { List::new(at) }.is_some_and(|list| list.entries().is_some())
-            })
+        // SAFETY: by this function's contract.
+        unsafe { self.check() }.is_ok()
     }
 
-    /// The self-relative form: the header and then the parts, each at a multiple of four.
+    /// Looks for a part that is not what it should be.
+    ///
+    /// # Errors
+    /// `STATUS_UNKNOWN_REVISION`, `STATUS_INVALID_SID`, `STATUS_INVALID_ACL`.
+    ///
+    /// # Safety
+    /// The parts are readable.
+    pub(crate) unsafe fn check(&self) -> Result<(), NTSTATUS> {
+        if self.revision != REVISION {
+            return Err(STATUS_UNKNOWN_REVISION);
+        }
+        for part in [OWNER, GROUP] {
+            // SAFETY: by this function's contract.
+            if self.present(part).is_some_and(|at| !unsafe { is_sid(at) }) {
+                return Err(STATUS_INVALID_SID);
+            }
+        }
+        for part in [SACL, DACL] {
+            // SAFETY: as above.
+            let list = self.present(part).and_then(|at| unsafe { List::new(at) });
+            if list.is_some_and(|list| list.entries().is_none()) {
+                return Err(STATUS_INVALID_ACL);
+            }
+        }
+        Ok(())
+    }
+
+    /// The self-relative form.
     ///
     /// # Safety
     /// The parts are what they should be.
     pub(crate) unsafe fn self_relative(&self) -> Vec<u8> {
         // SAFETY: by this function's contract.
         let contents = unsafe { self.contents() };
-        let mut all = vec![0; size_of::<Relative>()];
-        let mut offsets = [0_u32; 4];
-        for part in [SACL, DACL, OWNER, GROUP] {
-            if !contents[part].is_empty() {
-                offsets[part] = u32::try_from(all.len()).unwrap_or(0);
-                all.extend(&contents[part]);
-                all.resize(all.len().next_multiple_of(4), 0);
-            }
-        }
-        let control = self.control | SELF_RELATIVE;
-        all[0] = self.revision;
-        all[2..4].copy_from_slice(&control.to_le_bytes());
-        for (place, offset) in all[4..20].chunks_exact_mut(4).zip(offsets) {
-            place.copy_from_slice(&offset.to_le_bytes());
-        }
-        all
+        relative(self.revision, self.control, &contents)
     }
+}
+
+/// A self-relative descriptor: the header and then the parts, each at a multiple of four.
+pub(crate) fn relative(revision: u8, control: u16, contents: &[Vec<u8>; 4]) -> Vec<u8> {
+    let mut all = vec![0; size_of::<Relative>()];
+    let mut offsets = [0_u32; 4];
+    for part in [SACL, DACL, OWNER, GROUP] {
+        if !contents[part].is_empty() {
+            offsets[part] = u32::try_from(all.len()).unwrap_or(0);
+            all.extend(&contents[part]);
+            all.resize(all.len().next_multiple_of(4), 0);
+        }
+    }
+    let control = control | SELF_RELATIVE;
+    all[0] = revision;
+    all[2..4].copy_from_slice(&control.to_le_bytes());
+    for (place, offset) in all[4..20].chunks_exact_mut(4).zip(offsets) {
+        place.copy_from_slice(&offset.to_le_bytes());
+    }
+    all
 }

@@ -18,7 +18,6 @@ const PRIVILEGES: std::ops::RangeInclusive<u32> = 2..=36;
 const ENABLED: ULONG = 0x7;
 /// The same, and it can be the owner of objects.
 const ENABLED_OWNER: ULONG = 0xE;
-const ACCESS_SYSTEM_SECURITY: ACCESS_MASK = 0x0100_0000;
 const MAXIMUM_ALLOWED: ACCESS_MASK = 0x0200_0000;
 const GENERIC: [ACCESS_MASK; 4] = [0x8000_0000, 0x4000_0000, 0x2000_0000, 0x1000_0000];
 const SELF_RELATIVE: u16 = 0x8000;

@@ -252,6 +252,8 @@ pub(crate) fn short(major: u8) -> &'static str {
         IRP_MJ_QUERY_VOLUME_INFORMATION => "volume",
         IRP_MJ_FLUSH_BUFFERS => "flush",
         IRP_MJ_NETWORK_QUERY_OPEN => "query-open",
+        IRP_MJ_QUERY_SECURITY => "query-security",
+        IRP_MJ_SET_SECURITY => "set-security",
         _ => "other",
     }
 }
