@@ -6,8 +6,9 @@ mod core_support;
 
 use core_support::{Bench, all_kinds, config, registration, start};
 use fltmgr_sys::*;
+use fltsim::filesystem::Personality;
 use fltsim::verifier::Rule;
-use fltsim::{DriverConfig, OpenOptions, Unload};
+use fltsim::{DriverConfig, OpenOptions, Unload, VolumeConfig};
 use std::ptr::null_mut;
 
 type Export = unsafe extern "win64" fn(usize, usize, usize, usize) -> i32;
@@ -257,6 +258,70 @@ fn a_device_that_is_not_dereferenced_is_a_leak() {
     assert_eq!(leaks.len(), 1);
     assert_eq!(leaks[0].object, "device object of a volume");
     assert_eq!(leaks[0].acquired, [("FltGetDeviceObject", 1)]);
+}
+
+fn volume_of(bench: &Bench, device: PDEVICE_OBJECT) -> (NTSTATUS, PFLT_VOLUME) {
+    let mut found = null_mut();
+    // SAFETY: the place for the result is ours.
+    let status = unsafe { FltGetVolumeFromDeviceObject(bench.filter, device, &raw mut found) };
+    (status, found)
+}
+
+#[test]
+fn a_volume_is_on_a_disk_or_is_not() {
+    let bench = Bench::new();
+    let get = "FltGetDiskDeviceObject";
+    let volume = bench.volume.pointer() as usize;
+    let mut own: PDEVICE_OBJECT = null_mut();
+    let mut disk: PDEVICE_OBJECT = null_mut();
+    // SAFETY: the place for the result is ours.
+    let status = unsafe { FltGetDeviceObject(bench.volume.pointer(), &raw mut own) };
+    assert_eq!(status, STATUS_SUCCESS);
+    let place = &raw mut disk as usize;
+    bench.machine.at_irql(DISPATCH_LEVEL, || {
+        assert_eq!(call(get, [volume, place, 0, 0]), STATUS_SUCCESS);
+    });
+    assert!(!disk.is_null() && disk != own);
+    // SAFETY: a referenced device object.
+    let DEVICE_OBJECT {
+        Type, DeviceType, ..
+    } = unsafe { *disk };
+    assert_eq!((Type, DeviceType), (3, FILE_DEVICE_DISK));
+    // It is a device of the storage, and not one of the file system's stack.
+    bench.machine.at_irql(PASSIVE_LEVEL, || {
+        let is = "FltIsFltMgrVolumeDeviceObject";
+        assert_eq!(call(is, [disk as usize, 0, 0, 0]) & 0xFF, 0);
+        assert_eq!(
+            volume_of(&bench, disk),
+            (STATUS_INVALID_PARAMETER, null_mut())
+        );
+        let (status, found) = volume_of(&bench, own);
+        assert_eq!((status, found), (STATUS_SUCCESS, bench.volume.pointer()));
+        // SAFETY: the reference that came with it.
+        unsafe { FltObjectDereference(found.cast()) };
+    });
+    let remote = VolumeConfig::memory(r"\Device\Mup", Personality::redirector());
+    let remote = bench.machine.add_volume(remote).pointer() as usize;
+    let mut none = 0x77_usize;
+    let place = &raw mut none as usize;
+    let status = call(get, [remote, place, 0, 0]);
+    assert_eq!((status, none), (STATUS_FLT_NO_DEVICE_OBJECT, 0x77));
+    let known = bench.machine.verifier().violations().len();
+    let status = call(get, [own as usize, place, 0, 0]);
+    assert_eq!(status, STATUS_INVALID_PARAMETER);
+    assert_eq!(bench.machine.verifier().violations().len(), known + 1);
+    bench.volume.dismount();
+    bench.machine.at_irql(PASSIVE_LEVEL, || {
+        let going = (STATUS_FLT_DELETING_OBJECT, null_mut());
+        assert_eq!(volume_of(&bench, own), going);
+    });
+    call("ObfDereferenceObject", [own as usize, 0, 0, 0]);
+    bench.driver.unload(Unload::Normal).unwrap();
+    assert_eq!(bench.machine.calls(get), 2);
+    let leaks = bench.machine.finish().leaks;
+    assert_eq!(leaks.len(), 1);
+    assert_eq!(leaks[0].object, "device object of a disk");
+    assert_eq!(leaks[0].acquired, [("FltGetDiskDeviceObject", 1)]);
 }
 
 /// Numbers of filters are those of a machine: unloading one leaves the other machine's alone.

@@ -108,6 +108,31 @@ fn not_deleting(instance: &Arc<Instance>) -> Result<(), NTSTATUS> {
     }
 }
 
+/// Hands out a device of a volume, referenced.
+///
+/// # Safety
+/// `returned` is null or may be written to.
+unsafe fn hand_out_device(
+    call: &'static str,
+    on: PFLT_VOLUME,
+    returned: *mut PDEVICE_OBJECT,
+    device: impl Fn(&Volume) -> Option<PDEVICE_OBJECT>,
+) -> NTSTATUS {
+    let Some((machine, on)) = volume(call, "Volume", on) else {
+        return STATUS_INVALID_PARAMETER;
+    };
+    enter(&machine, call);
+    let Some(device) = device(&on) else {
+        return STATUS_FLT_NO_DEVICE_OBJECT;
+    };
+    if let Some(object) = find(device as usize).and_then(Object::kernel) {
+        object.reference(call);
+    }
+    // SAFETY: by this function's contract.
+    unsafe { write(returned, device) };
+    STATUS_SUCCESS
+}
+
 exports! {
     /// Takes a rundown reference on a filter, instance or volume.
     unsafe fn FltObjectReference(object: PVOID) -> NTSTATUS {
@@ -262,9 +287,11 @@ exports! {
         let found = filter(CALL, "Filter", owner).ok_or(STATUS_INVALID_PARAMETER);
         let found = found.and_then(|(machine, _)| {
             enter(&machine, CALL);
-            let found = machine.volume_of_device(device);
-            let found = found.filter(|volume| !volume.is_dismounted());
-            found.map(Object::Volume).ok_or(STATUS_FLT_VOLUME_NOT_FOUND)
+            match machine.volume_of_device(device) {
+                None => Err(STATUS_INVALID_PARAMETER),
+                Some(volume) if volume.is_dismounted() => Err(STATUS_FLT_DELETING_OBJECT),
+                Some(volume) => Ok(Object::Volume(volume)),
+            }
         });
         // SAFETY: the caller passes a place for the result.
         unsafe { hand_out(CALL, found, returned) }
@@ -376,17 +403,15 @@ exports! {
 
     /// The device object of a volume, referenced.
     unsafe fn FltGetDeviceObject(on: PFLT_VOLUME, returned: *mut PDEVICE_OBJECT) -> NTSTATUS {
-        const CALL: &str = "FltGetDeviceObject";
-        let Some((machine, on)) = volume(CALL, "Volume", on) else {
-            return STATUS_INVALID_PARAMETER;
-        };
-        enter(&machine, CALL);
-        if let Some(device) = find(on.device() as usize).and_then(Object::kernel) {
-            device.reference(CALL);
-        }
+        let device = |on: &Volume| Some(on.device());
         // SAFETY: the caller passes a place for the result.
-        unsafe { write(returned, on.device()) };
-        STATUS_SUCCESS
+        unsafe { hand_out_device("FltGetDeviceObject", on, returned, device) }
+    }
+
+    /// The device object of the disk that a volume is on, referenced.
+    unsafe fn FltGetDiskDeviceObject(on: PFLT_VOLUME, returned: *mut PDEVICE_OBJECT) -> NTSTATUS {
+        // SAFETY: the caller passes a place for the result.
+        unsafe { hand_out_device("FltGetDiskDeviceObject", on, returned, Volume::disk) }
     }
 
     /// Loads another filter by name. The privilege that the caller's thread needs is not looked at.

@@ -6,7 +6,7 @@ use crate::filesystem::Personality;
 use crate::io::VolumeIo;
 use crate::kernel::handle::KernelObject;
 use crate::machine::Inner;
-use fltmgr_sys::{DEVICE_OBJECT, PDEVICE_OBJECT, PFLT_VOLUME};
+use fltmgr_sys::{DEVICE_OBJECT, FILE_DEVICE_DISK, PDEVICE_OBJECT, PFLT_VOLUME};
 use parking_lot::RwLock;
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +28,12 @@ pub(crate) struct Volume {
     pub(crate) io: VolumeIo,
     dismounted: AtomicBool,
     device: UnsafeCell<DEVICE_OBJECT>,
+    /// The device of the storage below the file system, if there is any.
+    disk: Option<UnsafeCell<DEVICE_OBJECT>>,
 }
 
-// SAFETY: the device object is only ever handed out by address: this crate writes it before the
-// volume is shared and does not read it afterwards. Everything else is `Send` and `Sync`.
+// SAFETY: the device objects are only ever handed out by address: this crate writes them before the
+// volume is shared and does not read them afterwards. Everything else is `Send` and `Sync`.
 unsafe impl Send for Volume {}
 // SAFETY: as above.
 unsafe impl Sync for Volume {}
@@ -45,23 +47,19 @@ impl Volume {
         read_only: bool,
         io: VolumeIo,
     ) -> Self {
-        // SAFETY: a device object is integers and nullable pointers; all-zero is a valid one.
-        let mut device: DEVICE_OBJECT = unsafe { std::mem::zeroed() };
-        device.Type = 3;
-        device.Size = u16::try_from(size_of::<DEVICE_OBJECT>()).unwrap_or(u16::MAX);
-        device.DeviceType = personality.device_type;
-        device.SectorSize = u16::try_from(personality.sector_size).unwrap_or(u16::MAX);
         Self {
             id,
             machine,
             name,
-            personality,
             read_only,
             references: Rundown::default(),
             instances: RwLock::default(),
             io,
             dismounted: AtomicBool::new(false),
-            device: UnsafeCell::new(device),
+            device: UnsafeCell::new(device_of(&personality)),
+            disk: (personality.device_type == FILE_DEVICE_DISK)
+                .then(|| UnsafeCell::new(device_of(&personality))),
+            personality,
         }
     }
 
@@ -73,6 +71,11 @@ impl Volume {
     /// Its device object, for file objects and for drivers that ask.
     pub(crate) fn device(&self) -> PDEVICE_OBJECT {
         self.device.get()
+    }
+
+    /// The device object of the disk that it is on.
+    pub(crate) fn disk(&self) -> Option<PDEVICE_OBJECT> {
+        self.disk.as_ref().map(UnsafeCell::get)
     }
 
     /// The instances at this moment, from the top.
@@ -92,20 +95,44 @@ impl Volume {
     }
 }
 
-/// The device object of a volume, which drivers reference and dereference.
-pub(crate) struct VolumeDevice(Arc<Volume>);
+fn device_of(personality: &Personality) -> DEVICE_OBJECT {
+    // SAFETY: a device object is integers and nullable pointers; all-zero is a valid one.
+    let mut device: DEVICE_OBJECT = unsafe { std::mem::zeroed() };
+    device.Type = 3;
+    device.Size = u16::try_from(size_of::<DEVICE_OBJECT>()).unwrap_or(u16::MAX);
+    device.DeviceType = personality.device_type;
+    device.SectorSize = u16::try_from(personality.sector_size).unwrap_or(u16::MAX);
+    device
+}
+
+/// One of the device objects of a volume, which drivers reference and dereference.
+pub(crate) struct VolumeDevice {
+    volume: Arc<Volume>,
+    address: usize,
+    name: &'static str,
+}
 
 impl VolumeDevice {
-    /// Makes the device of a volume known by its address.
+    /// Makes the devices of a volume known by their addresses.
     pub(crate) fn publish(machine: &Inner, volume: &Arc<Volume>) {
-        let device: Arc<dyn KernelObject> = Arc::new(Self(Arc::clone(volume)));
-        publish(machine, device.address(), Object::Kernel(device));
+        let one = |device: PDEVICE_OBJECT, name| {
+            let device = Self {
+                volume: Arc::clone(volume),
+                address: device as usize,
+                name,
+            };
+            publish(machine, device.address, Object::Kernel(Arc::new(device)));
+        };
+        one(volume.device(), "device object of a volume");
+        if let Some(disk) = volume.disk() {
+            one(disk, "device object of a disk");
+        }
     }
 }
 
 impl KernelObject for VolumeDevice {
     fn name(&self) -> &'static str {
-        "device object of a volume"
+        self.name
     }
 
     fn handle_name(&self) -> &'static str {
@@ -117,26 +144,26 @@ impl KernelObject for VolumeDevice {
     }
 
     fn path(&self) -> Option<String> {
-        Some(self.0.name.clone())
+        Some(self.volume.name.clone())
     }
 
     fn owner(&self) -> &Weak<Inner> {
-        &self.0.machine
+        &self.volume.machine
     }
 
     fn address(&self) -> usize {
-        self.0.device() as usize
+        self.address
     }
 
     fn reference(&self, call: &'static str) -> bool {
-        if let Some(machine) = self.0.machine.upgrade() {
-            machine.held.add(self.name(), self.address(), call);
+        if let Some(machine) = self.volume.machine.upgrade() {
+            machine.held.add(self.name, self.address, call);
         }
         true
     }
 
     fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool {
-        machine.held.remove(self.address())
+        machine.held.remove(self.address)
     }
 
     fn handle_opened(&self) {}
