@@ -7,12 +7,16 @@ mod io_support;
 use fltmgr_sys::*;
 use fltsim::{IoOptions, OpenOptions};
 use io_support::*;
+use parking_lot::Mutex;
 use std::ptr::null_mut;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 const FSCTL_IS_VOLUME_MOUNTED: u32 = 0x0009_0028;
 const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00A8;
+const FSCTL_MANAGE_BYPASS_IO: u32 = 0x0009_0448;
+const NOT_SUPPORTED_WITH_ENCRYPTION: NTSTATUS = 0xC000_04D1_u32.cast_signed();
 const NOT_A_REPARSE_POINT: NTSTATUS = 0xC000_0275_u32.cast_signed();
 
 #[test]
@@ -157,4 +161,165 @@ fn a_wait_ends_when_its_operation_is_cancelled() {
     drop(handle);
     own.unload().unwrap();
     assert!(machine.finish().is_clean());
+}
+
+/// `FltVetoBypassIo`.
+fn veto(
+    data: PFLT_CALLBACK_DATA,
+    objects: &FLT_RELATED_OBJECTS,
+    status: NTSTATUS,
+    reason: Option<&str>,
+) -> NTSTATUS {
+    type Function = unsafe extern "win64" fn(
+        PFLT_CALLBACK_DATA,
+        PCFLT_RELATED_OBJECTS,
+        NTSTATUS,
+        PCUNICODE_STRING,
+    ) -> NTSTATUS;
+    let address = fltsim::resolve("FltVetoBypassIo").unwrap();
+    // SAFETY: the type of this export.
+    let function = unsafe { std::mem::transmute::<usize, Function>(address) };
+    let reason = reason.map(name);
+    let attributes = reason
+        .as_ref()
+        .map(|reason| reason.attributes(null_mut(), 0));
+    let reason = attributes.map_or(null_mut(), |attributes| attributes.ObjectName);
+    // SAFETY: the callback data and the objects are those of a callback, the string outlives it.
+    unsafe { function(data, objects, status, reason) }
+}
+
+#[test]
+fn a_filter_vetoes_reads_that_bypass_it() {
+    let (machine, volume) = machine();
+    let log = log();
+    let own = Script::new("own", &log).load(&machine, "2");
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&refused);
+    let low = Script::new("encrypting", &log)
+        .pre(IRP_MJ_FILE_SYSTEM_CONTROL, move |data, objects, _| {
+            let error = NOT_SUPPORTED_WITH_ENCRYPTION;
+            let many = "x".repeat(200);
+            seen.lock().extend([
+                veto(data, objects, STATUS_SUCCESS, Some("why")),
+                veto(data, objects, STATUS_BUFFER_OVERFLOW, Some("why")),
+                veto(data, objects, error, None),
+                veto(data, objects, error, Some("")),
+            ]);
+            let status = veto(data, objects, error, Some(&many));
+            set_status(data, status, if status == STATUS_SUCCESS { 352 } else { 0 });
+            FLT_PREOP_COMPLETE
+        })
+        .load(&machine, "1");
+    let instance = volume.instances()[0].pointer;
+    let handle = volume.open("\\file", OpenOptions::create()).unwrap();
+    let file = handle.file_object();
+    let control = |code: u32, input: &[u8], size: u32| {
+        let mut output = [0xEE_u8; 400];
+        let mut length = 77;
+        // SAFETY: the objects exist, the buffers are as long as they say.
+        let status = unsafe {
+            FltFsControlFile(
+                instance,
+                file,
+                code,
+                input.as_ptr().cast_mut().cast(),
+                u32::try_from(input.len()).unwrap(),
+                output.as_mut_ptr().cast(),
+                size,
+                &raw mut length,
+            )
+        };
+        (status, length, output)
+    };
+    let ask = |operation: u8, length: usize, size| {
+        let mut input = [0_u8; 24];
+        input[0] = operation;
+        control(FSCTL_MANAGE_BYPASS_IO, &input[..length], size)
+    };
+    machine.at_irql(0, || {
+        for operation in [1, 3] {
+            let (status, length, output) = ask(operation, 24, 400);
+            assert_eq!((status, length), (STATUS_SUCCESS, 352));
+            let mut expected = vec![operation];
+            expected.resize(24, 0);
+            expected.extend(NOT_SUPPORTED_WITH_ENCRYPTION.to_le_bytes());
+            expected.extend([14, 0]);
+            let name = "encrypting.sys".encode_utf16();
+            expected.extend(name.flat_map(u16::to_le_bytes));
+            expected.resize(24 + 70, 0);
+            expected.extend([128, 0]);
+            expected.extend([b'x', 0].repeat(128));
+            expected.resize(400, 0xEE);
+            assert_eq!(output[..], expected);
+        }
+        let wrong = [
+            STATUS_INVALID_PARAMETER_3,
+            STATUS_INVALID_PARAMETER_3,
+            STATUS_INVALID_PARAMETER_4,
+            STATUS_INVALID_PARAMETER_4,
+        ];
+        assert_eq!(*refused.lock(), [wrong, wrong].concat());
+        let result = |(status, length, _)| (status, length);
+        assert_eq!(result(ask(1, 24, 352)), (STATUS_SUCCESS, 352));
+        assert_eq!(result(ask(1, 24, 351)), (STATUS_BUFFER_TOO_SMALL, 0));
+        assert_eq!(result(ask(1, 23, 352)), (STATUS_INVALID_BUFFER_SIZE, 0));
+        assert_eq!(machine.verifier().violations().len(), 0);
+        // What is there to be vetoed: not this operation, not this control.
+        assert_eq!(result(ask(2, 24, 352)), (STATUS_INVALID_PARAMETER, 0));
+        let other = control(FSCTL_IS_VOLUME_MOUNTED, &[1; 24], 352);
+        assert_eq!(result(other), (STATUS_INVALID_PARAMETER, 0));
+        assert_eq!(machine.verifier().violations().len(), 2);
+    });
+    assert_eq!(machine.calls("FltVetoBypassIo"), 7 * 5);
+    // Nobody else knows the control.
+    low.unload().unwrap();
+    machine.at_irql(0, || {
+        let (status, _, _) = ask(1, 24, 352);
+        assert_eq!(status, STATUS_INVALID_DEVICE_REQUEST);
+    });
+    drop(handle);
+    own.unload().unwrap();
+}
+
+#[test]
+fn a_veto_comes_before_the_operation() {
+    let (machine, volume) = machine();
+    let log = log();
+    let own = Script::new("own", &log).load(&machine, "2");
+    let low = Script::new("low", &log)
+        .post(IRP_MJ_FILE_SYSTEM_CONTROL, |data, objects, _, _| {
+            let status = veto(data, objects, NOT_SUPPORTED_WITH_ENCRYPTION, Some("late"));
+            assert_eq!(status, STATUS_INVALID_PARAMETER);
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .pre(IRP_MJ_FILE_SYSTEM_CONTROL, |_, _, _| {
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        })
+        .load(&machine, "1");
+    let instance = volume.instances()[0].pointer;
+    let handle = volume.open("\\file", OpenOptions::create()).unwrap();
+    let mut buffer = [1_u8; 352];
+    machine.at_irql(0, || {
+        // SAFETY: the objects exist, the buffers are as long as they say.
+        let status = unsafe {
+            FltFsControlFile(
+                instance,
+                handle.file_object(),
+                FSCTL_MANAGE_BYPASS_IO,
+                buffer.as_mut_ptr().cast(),
+                24,
+                buffer.as_mut_ptr().cast(),
+                352,
+                null_mut(),
+            )
+        };
+        assert_eq!(status, STATUS_INVALID_DEVICE_REQUEST);
+    });
+    let violations = machine.verifier().violations();
+    assert_eq!(violations.len(), 1);
+    assert_eq!(violations[0].call, "FltVetoBypassIo");
+    drop(handle);
+    for filter in [own, low] {
+        filter.unload().unwrap();
+    }
 }

@@ -20,6 +20,7 @@ mod avl_table;
 mod backtrace;
 mod bitmap;
 mod buffer;
+mod bypass_io;
 #[cfg(target_arch = "x86_64")]
 mod c_library;
 #[cfg(target_arch = "x86_64")]
@@ -187,6 +188,7 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     backtrace::resolve,
     bitmap::resolve,
     buffer::resolve,
+    bypass_io::resolve,
     #[cfg(target_arch = "x86_64")]
     c_library::resolve,
     #[cfg(target_arch = "x86_64")]
