@@ -181,8 +181,37 @@ fn unwinding_brings_registers_back() {
 }
 
 #[test]
+fn a_block_is_left_through_its_finally() {
+    assert_eq!(call("leave_try", [1, 0, 0, 0]), 602);
+    // From a function that the block called, whose own `__finally` comes first.
+    assert_eq!(call("leave_two", [1, 0, 0, 0]), 632);
+    // The second one raises, which ends the leaving.
+    assert_eq!(ask("leave_raising"), 0xC000_0077_0000_0020);
+}
+
+#[test]
+fn a_large_frame_is_probed() {
+    assert_eq!(call("large_frame", [0x41, 0, 0, 0]), 0x4142);
+    let report = stopped("large_overflow");
+    assert_eq!(report["name"], "UNEXPECTED_KERNEL_MODE_TRAP");
+    assert!(
+        report["what"].as_str().unwrap().contains("is exhausted"),
+        "{report}"
+    );
+    // The function that asked for the frame is the first of the driver's in the backtrace.
+    let frames = report["backtrace"].as_array().unwrap();
+    let inside: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame["image"] == "probe.sys")
+        .collect();
+    assert!(inside.len() > 2, "{report}");
+}
+
+#[test]
 fn many_exceptions_leave_nothing_behind() {
     for _ in 0..2000 {
+        assert_eq!(call("leave_two", [1, 0, 0, 0]), 632);
+        assert_eq!(ask("leave_raising") >> 32, 0xC000_0077);
         assert_eq!(ask("except_nested"), 172_345);
         assert_eq!(status(ask("except_fault")), code(0xC000_0005));
     }

@@ -4,7 +4,7 @@
 
 use crate::image::{
     Context, DATATYPE_MISALIGNMENT, NONCONTINUABLE, Record, bugcheck, c_handler, capture, dispatch,
-    find_function, raise, unwind_to, with_context,
+    find_function, leave, raise, unwind_to, with_context,
 };
 use fltmgr_sys::*;
 use std::arch::naked_asm;
@@ -22,6 +22,7 @@ with_context! { rtl_raise_status => raise_status }
 with_context! { probe_for_read => probe }
 with_context! { probe_for_write => probe }
 with_context! { dbg_break_point => break_point }
+with_context! { local_unwind => leave_blocks }
 with_context! { ke_bug_check => bug_check }
 with_context! { ke_bug_check_ex => bug_check_ex }
 
@@ -154,6 +155,20 @@ unsafe extern "win64" fn rtl_unwind(frame: u64, target: u64, record: *mut Record
 }
 
 /// # Safety
+/// As for [`raise_status`]; the arguments are the frame of the caller, or one above, and where to
+/// go on in it.
+unsafe extern "win64" fn leave_blocks(context: *mut Context, arguments: *const u64) -> ! {
+    // SAFETY: by this function's contract.
+    let frame = unsafe { argument(arguments, 0) };
+    // SAFETY: as above.
+    let target = unsafe { argument(arguments, 1) };
+    // SAFETY: as above.
+    let context = unsafe { &*context };
+    // SAFETY: as above.
+    unsafe { leave(context, frame, target) }
+}
+
+/// # Safety
 /// `base` may be written to.
 unsafe extern "win64" fn rtl_lookup_function_entry(
     pc: u64,
@@ -178,7 +193,7 @@ unsafe extern "win64" fn rtl_pc_to_file_header(pc: u64, base: *mut u64) -> u64 {
     found
 }
 
-/// The copying functions keep nothing on the stack and nothing in registers that a caller needs,
+/// These functions keep nothing on the stack and nothing in registers that a caller needs,
 /// so that a fault in them is a fault of the caller, which may handle it: drivers copy from and to
 /// memory of users like this.
 #[unsafe(naked)]
@@ -297,9 +312,33 @@ unsafe extern "win64" fn rtl_compare_memory(_one: PVOID, _two: PVOID, _size: u64
     )
 }
 
-/// Whether an address is in one of the functions that only copy and compare.
-pub(crate) fn is_copy(address: u64) -> bool {
+/// Touches each page of a frame of `rax` bytes that is about to be used, from the caller's stack
+/// pointer down, so that none is skipped on the way to the guard page. Of the registers it changes
+/// `r10` and `r11` only.
+#[unsafe(naked)]
+unsafe extern "win64" fn probe_stack() {
+    naked_asm!(
+        "lea r10, [rsp + 8]",
+        "mov r11, rax",
+        "2:",
+        "cmp r11, 0x1000",
+        "jbe 3f",
+        "sub r10, 0x1000",
+        "test byte ptr [r10], 0",
+        "sub r11, 0x1000",
+        "jmp 2b",
+        "3:",
+        "sub r10, r11",
+        "test byte ptr [r10], 0",
+        "ret",
+        "int3",
+    )
+}
+
+/// Whether an address is in one of the functions that only touch memory for their caller.
+pub(crate) fn acts_for_caller(address: u64) -> bool {
     let functions = [
+        probe_stack as *const () as u64,
         copy_memory as *const () as u64,
         fill_memory as *const () as u64,
         compare_memory as *const () as u64,
@@ -333,6 +372,8 @@ pub(super) fn resolve(name: &str) -> Option<usize> {
         "__C_specific_handler" => c_handler as *const (),
         "RtlUnwindEx" => rtl_unwind_ex as *const (),
         "RtlUnwind" => rtl_unwind as *const (),
+        "_local_unwind" => local_unwind as *const (),
+        "__chkstk" => probe_stack as *const (),
         "RtlLookupFunctionEntry" => rtl_lookup_function_entry as *const (),
         "RtlPcToFileHeader" => rtl_pc_to_file_header as *const (),
         "RtlCaptureContext" => capture as *const (),

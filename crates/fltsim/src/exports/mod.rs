@@ -125,7 +125,7 @@ use std::sync::Arc;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use data::resolve as resolve_data;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use exception::is_copy;
+pub(crate) use exception::acts_for_caller;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use timer::ExTimers;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

@@ -16,6 +16,8 @@ use std::cell::Cell;
 use std::ptr::{null, null_mut};
 
 pub(crate) const ACCESS_VIOLATION: u32 = 0xC000_0005;
+/// `STATUS_UNWIND`.
+const UNWIND: u32 = 0xC000_0027;
 /// `SYSTEM_THREAD_EXCEPTION_NOT_HANDLED`.
 const NOT_HANDLED: u32 = 0x7E;
 /// `PAGE_FAULT_IN_NONPAGED_AREA`.
@@ -104,7 +106,34 @@ impl Walk {
     }
 }
 
+impl Active {
+    /// An exception, or a leaving of blocks, that begins at a state. It counts when [`ACTIVE`] says
+    /// so.
+    fn new(start: Context) -> Self {
+        Self {
+            start,
+            frame: start,
+            dispatcher: Dispatcher::NONE,
+            below: ACTIVE.get(),
+        }
+    }
+}
+
 impl Dispatcher {
+    const NONE: Self = Self {
+        control_pc: 0,
+        image_base: 0,
+        function: 0,
+        establisher: 0,
+        target: 0,
+        context: null_mut(),
+        handler: 0,
+        data: 0,
+        history: null_mut(),
+        scope: 0,
+        fill: 0,
+    };
+
     fn new(context: &mut Context, frame: &Frame, scope: u32, target: u64) -> Self {
         Self {
             control_pc: context.rip,
@@ -147,26 +176,9 @@ pub(crate) unsafe extern "win64" fn dispatch(record: *mut Record, context: *mut 
         start.rip = caller;
         start.registers[super::context::RSP] += 8;
     }
-    let below = ACTIVE.get();
+    let mut active = Active::new(start);
+    let below = active.below;
     let mut walk = Walk::new(&start, below);
-    let mut active = Active {
-        start,
-        frame: start,
-        dispatcher: Dispatcher {
-            control_pc: 0,
-            image_base: 0,
-            function: 0,
-            establisher: 0,
-            target: 0,
-            context: null_mut(),
-            handler: 0,
-            data: 0,
-            history: null_mut(),
-            scope: 0,
-            fill: 0,
-        },
-        below,
-    };
     ACTIVE.set(&raw const active);
     for _ in 0..MOST_FRAMES {
         let Some((before, frame, scope)) = walk.next(EXCEPTION_HANDLER) else {
@@ -351,6 +363,18 @@ pub(crate) unsafe extern "win64" fn c_handler(
         }
     }
     1
+}
+
+/// `_local_unwind`: leaves every block from a state on, up to a frame, and goes on there.
+///
+/// # Safety
+/// The context is the state of driver code, and the target a frame of it or above.
+pub(crate) unsafe fn leave(context: &Context, target_frame: u64, target: u64) -> ! {
+    let mut record = Record::new(UNWIND, 0, context.rip, &[]);
+    let active = Active::new(*context);
+    ACTIVE.set(&raw const active);
+    // SAFETY: by this function's contract; what is being handled begins at the context.
+    unsafe { unwind_to(target_frame, target, &raw mut record, 0) }
 }
 
 /// `RtlUnwindEx`, while an exception is being handled: cleans up every frame up to the target and

@@ -23,7 +23,7 @@ pub use error::{Error, Problem};
 pub use stop::Watch;
 
 pub(crate) use context::{Context, NONCONTINUABLE, Record, capture};
-pub(crate) use dispatch::{c_handler, dispatch, raise, unwind_to};
+pub(crate) use dispatch::{c_handler, dispatch, leave, raise, unwind_to};
 pub(crate) use stop::bugcheck;
 pub(crate) use thread::{
     current, current_process, current_thread, current_thread_id, enter, stack as current_stack,

@@ -5,7 +5,7 @@ use super::decode::{self, Access};
 use super::dispatch::{self, ACCESS_VIOLATION};
 use super::stop::{self, Cause};
 use super::{Image, find, find_missing, thread};
-use crate::exports::is_copy;
+use crate::exports::acts_for_caller;
 use crate::kernel::irql;
 use fltmgr_sys::{DISPATCH_LEVEL, KIRQL};
 use std::arch::naked_asm;
@@ -193,7 +193,7 @@ unsafe extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *
         return;
     }
     let state = state(&registers, machine.fpregs);
-    let driver_code = image.is_some() || is_copy(rip);
+    let driver_code = image.is_some() || acts_for_caller(rip);
     let jumped_away =
         signal == libc::SIGSEGV && image.is_none() && rip == address && thread::stack().1 != 0;
     if !driver_code && !jumped_away {

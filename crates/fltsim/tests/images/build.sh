@@ -32,7 +32,7 @@ for source in *.c; do
         fi
     done
     "$clang" --target=x86_64-pc-windows-msvc -O1 -std=c17 -ffreestanding -fms-extensions \
-        -mno-red-zone -mno-stack-arg-probe -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
+        -mno-red-zone -fasynchronous-unwind-tables -Wall -Wextra -Werror -Wno-language-extension-token \
         -Wno-unused-parameter -Wno-incompatible-library-redeclaration -Wno-microsoft \
         -c "$driver.c" -o "$work/$driver.obj"
     # Some functions of the kernel are only for images whose signature is checked.

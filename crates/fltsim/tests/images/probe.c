@@ -269,6 +269,101 @@ EXPORT LONG except_resumed(void)
     return mended;
 }
 
+/* Leaving a __try block other than by its end: what compilers make of a return or goto in one. */
+static volatile ULONG64 unwound;
+static volatile LONG unwinding_raises;
+void _local_unwind(PVOID frame, PVOID target);
+typedef void LEAVE(PVOID frame, PVOID target);
+ULONG64 leave_block(ULONG64 value, LEAVE *leave);
+__attribute__((used)) static void left(unsigned char abnormal, PVOID frame)
+{
+    unwound = unwound * 10 + (abnormal ? 2 : 9);
+    if (unwinding_raises)
+        raise((NTSTATUS)0xC0000077);
+}
+__asm__(".text\n"
+        "leave_block:\n"
+        ".seh_proc leave_block\n"
+        ".seh_handler __C_specific_handler, @unwind, @except\n"
+        "pushq %rbx\n"
+        ".seh_pushreg %rbx\n"
+        "subq $32, %rsp\n"
+        ".seh_stackalloc 32\n"
+        ".seh_endprologue\n"
+        "movq %rcx, %rbx\n"
+        "movq %rdx, %rax\n"
+        ".Lblock:\n"
+        "movq %rsp, %rcx\n"
+        "leaq .Lbehind(%rip), %rdx\n"
+        "callq *%rax\n"
+        "int3\n"
+        ".Lbehind:\n"
+        "leaq 5(%rbx), %rax\n"
+        "addq $32, %rsp\n"
+        "popq %rbx\n"
+        "retq\n"
+        ".seh_handlerdata\n"
+        ".long 1\n"
+        ".long .Lblock@IMGREL\n"
+        ".long .Lbehind@IMGREL\n"
+        ".long left@IMGREL\n"
+        ".long 0\n"
+        ".text\n"
+        ".seh_endproc\n");
+NOINLINE static void leave_from_below(PVOID frame, PVOID target)
+{
+    __try {
+        _local_unwind(frame, target);
+    } __finally {
+        unwound = unwound * 10 + (AbnormalTermination() ? 3 : 8);
+    }
+}
+EXPORT ULONG64 leave_try(ULONG64 value)
+{
+    unwound = 0;
+    unwinding_raises = 0;
+    return leave_block(value, _local_unwind) * 100 + unwound;
+}
+EXPORT ULONG64 leave_two(ULONG64 value)
+{
+    unwound = 0;
+    unwinding_raises = 0;
+    return leave_block(value, leave_from_below) * 100 + unwound;
+}
+EXPORT ULONG64 leave_raising(void)
+{
+    unwound = 0;
+    unwinding_raises = 1;
+    __try {
+        leave_block(0, leave_from_below);
+    } __except (EXCEPTION_EXECUTE_HANDLER) {
+        return (ULONG64)(ULONG)GetExceptionCode() << 32 | unwound;
+    }
+    return 0;
+}
+
+/* Frames of more than a page are probed by __chkstk before they are used. */
+EXPORT ULONG64 large_frame(ULONG64 value)
+{
+    volatile unsigned char room[5 * 0x1000 + 16];
+    room[0] = (unsigned char)value;
+    room[sizeof room - 1] = (unsigned char)(value + 1);
+    return (ULONG64)room[0] << 8 | room[sizeof room - 1];
+}
+NOINLINE static ULONG64 descend_in_leaps(volatile ULONG64 *above)
+{
+    volatile ULONG64 here[0x10000];
+    here[0] = *above + 1;
+    if (sink != 0x5EED)
+        here[0xFFFF] = descend_in_leaps(here);
+    return here[0xFFFF] + here[0];
+}
+EXPORT ULONG64 large_overflow(void)
+{
+    volatile ULONG64 start = 0;
+    return descend_in_leaps(&start);
+}
+
 EXPORT void except_unhandled(void)
 {
     __try {
