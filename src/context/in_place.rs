@@ -57,7 +57,8 @@ impl<T: ?Sized + Unpin> MustNotBeUnpin<u8> for T {}
 ///
 /// A field with a colon gets a value; a field with an arrow is itself built in place. Every field
 /// must be named, once. A struct with an arrow must not be `Unpin`: what is built in place stays
-/// there.
+/// there. It is named by its own name then, not as `Self`, and has no generic parameters: whether
+/// it is `Unpin` must be known here.
 ///
 /// ```
 /// use fltctx::{context::InPlace, in_place};
@@ -71,39 +72,55 @@ impl<T: ?Sized + Unpin> MustNotBeUnpin<u8> for T {}
 /// ```
 #[macro_export]
 macro_rules! in_place {
-    ($ty:ident { $($fields:tt)* }) => {
-        // SAFETY: `@write` below writes every field, once: `@all` is a struct expression over the
-        // same fields that is checked and never run.
-        unsafe {
-            $crate::context::by_closure(move |place: *mut $ty| {
-                $crate::in_place!(@write $ty, place, $($fields)*);
-                #[allow(unreachable_code, clippy::diverging_sub_expression)]
-                if false {
-                    let _: $ty = $crate::in_place!(@all $ty, [] $($fields)*);
-                }
-            })
-        }
-    };
+    ($ty:ident { $($fields:tt)* }) => {{
+        // What the driver wrote is evaluated here, outside of every `unsafe` block.
+        let write = move |place: *mut $ty| {
+            $crate::in_place!(@write $ty, place, $($fields)*);
+            #[allow(unreachable_code, clippy::diverging_sub_expression)]
+            if false {
+                let _: $ty = $crate::in_place!(@all $ty, [] $($fields)*);
+            }
+        };
+        // SAFETY: `@write` writes every field, once, and nothing leaves it early: `@all` is a
+        // struct expression over the same fields that is checked and never run.
+        unsafe { $crate::context::by_closure(write) }
+    }};
 
     (@write $ty:ident, $place:ident, $field:ident : $value:expr $(, $($rest:tt)*)?) => {
         {
-            let value = $value;
+            // A closure of its own, so that a `return` in it does not skip the other fields.
+            #[allow(clippy::redundant_closure_call)]
+            let value = (|| $value)();
+            $crate::in_place!(@aligned $ty, $field);
             // SAFETY: the field is part of the place, which may be written and is not
-            // initialised yet.
+            // initialised yet; it is aligned, because there can be a reference to it.
             unsafe { (&raw mut (*$place).$field).write(value) };
         }
         $($crate::in_place!(@write $ty, $place, $($rest)*);)?
     };
     (@write $ty:ident, $place:ident, $field:ident <- $recipe:expr $(, $($rest:tt)*)?) => {
         {
-            let _ = <$ty as $crate::context::MustNotBeUnpin<_>>::check;
-            let recipe = $recipe;
+            // In an item, where no generic parameter is in scope: for some type that a generic one
+            // becomes later, there could be an `impl Unpin` that this would not see.
+            const _: fn() = || {
+                let _ = <$ty as $crate::context::MustNotBeUnpin<_>>::check;
+            };
+            #[allow(clippy::redundant_closure_call)]
+            let recipe = (|| $recipe)();
+            $crate::in_place!(@aligned $ty, $field);
             // SAFETY: as above, and the whole does not move, so neither does the field.
             unsafe { $crate::context::InPlace::write(recipe, &raw mut (*$place).$field) };
         }
         $($crate::in_place!(@write $ty, $place, $($rest)*);)?
     };
     (@write $ty:ident, $place:ident, ) => {};
+
+    // Refused for a field of a packed struct.
+    (@aligned $ty:ident, $field:ident) => {
+        let _ = |whole: &$ty| {
+            let _ = &whole.$field;
+        };
+    };
 
     (@all $ty:ident, [$($done:tt)*] $field:ident : $value:expr $(, $($rest:tt)*)?) => {
         $crate::in_place!(@all $ty, [$($done)* $field: ::core::unreachable!(),] $($($rest)*)?)

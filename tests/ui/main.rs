@@ -1,4 +1,5 @@
-//! What must not compile, rule by rule (T-01 to T-24 of the design, and the Windows versions).
+//! What must not compile, rule by rule (T-01 to T-24 of the design, recipes and the
+//! Windows versions).
 //!
 //! Each rule has a folder. `reject_*.rs` are wrong programs, each with the message that the
 //! compiler answers beside it (`.stderr`); `accept.rs` is the nearest right program, compiled as a
@@ -15,6 +16,8 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+#[path = "in_place/accept.rs"]
+mod in_place;
 #[path = "t01_volume_context_in_paged_pool/accept.rs"]
 mod t01;
 #[path = "t02_context_not_declared/accept.rs"]
@@ -86,6 +89,7 @@ fn programs() -> BTreeMap<String, Programs> {
         }
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let rule = match name.split_once('_') {
+            Some(("in", "place")) => "In place".to_owned(),
             Some(("windows", "versions")) => "Windows versions".to_owned(),
             Some((number, _)) => number.replacen('t', "T-", 1),
             None => panic!("{name} is not the folder of a rule"),
@@ -140,7 +144,9 @@ fn wrong_programs_do_not_compile() {
     let expected = (1..=24).map(|number| format!("T-{number:02}"));
     assert_eq!(
         rules.keys().cloned().collect::<Vec<_>>(),
-        expected
+        ["In place".to_owned()]
+            .into_iter()
+            .chain(expected)
             .chain(["Windows versions".to_owned()])
             .collect::<Vec<_>>(),
         "a folder for every rule"
@@ -150,5 +156,5 @@ fn wrong_programs_do_not_compile() {
         assert_eq!(programs.accepted, 1, "{rule}: one right program");
     }
     let rejected: usize = rules.values().map(|programs| programs.rejected).sum();
-    assert_eq!(rejected, 88, "wrong programs");
+    assert_eq!(rejected, 93, "wrong programs");
 }
