@@ -29,7 +29,11 @@ use crate::registration::Minifilter;
 pub unsafe trait DeclaredBy<F: Minifilter>: Context {}
 
 /// The context declarations of a filter, written by [`contexts!`](crate::contexts).
-pub trait Declarations {
+///
+/// # Safety
+///
+/// The table ends with its end marker, and its callbacks fit what is allocated in their entries.
+pub unsafe trait Declarations {
     /// One entry a context, then the end marker.
     const TABLE: &'static [FLT_CONTEXT_REGISTRATION];
 }
@@ -235,7 +239,8 @@ impl<V> Any for V {}
 #[macro_export]
 macro_rules! contexts {
     ($filter:ty: $($context:ty $(=> $allocator:ty)?),* $(,)?) => {
-        impl $crate::context::declaration::Declarations for $filter {
+        // SAFETY: `table` ends the table with its marker, and the entries are those of the types.
+        unsafe impl $crate::context::declaration::Declarations for $filter {
             const TABLE: &'static [$crate::sys::FLT_CONTEXT_REGISTRATION] = {
                 const LISTS: &[&[$crate::sys::FLT_CONTEXT_REGISTRATION]] = &[
                     $($crate::contexts!(@list $context $(=> $allocator)?),)*

@@ -11,7 +11,11 @@ use super::{
 use crate::registration::Registered;
 
 /// The operations of a filter, written by [`driver_entry!`](crate::driver_entry).
-pub trait Operations {
+///
+/// # Safety
+///
+/// The table ends with its end marker, and its callbacks are this crate's.
+pub unsafe trait Operations {
     /// One entry an operation, then the end marker.
     const TABLE: &'static [FLT_OPERATION_REGISTRATION];
 }
@@ -77,7 +81,8 @@ pub const fn end() -> FLT_OPERATION_REGISTRATION {
 #[macro_export]
 macro_rules! operations {
     ($filter:ty: $($operation:ident $(: $form:ident $(+ $flag:ident)*)?),* $(,)?) => {
-        impl $crate::operation::Operations for $filter {
+        // SAFETY: the end marker comes last, and the entries before it are made by this crate.
+        unsafe impl $crate::operation::Operations for $filter {
             const TABLE: &'static [$crate::sys::FLT_OPERATION_REGISTRATION] = &[
                 $($crate::operations!(
                     @entry $filter, $operation, $($form)?, $($($flag)*)?
