@@ -13,7 +13,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// An operation: one major function code.
+/// An operation: one major function code. File systems receive neither `IRP_MJ_POWER` nor
+/// `IRP_MJ_DEVICE_CHANGE`, and a filter cannot register for them, so they are not among these.
 ///
 /// DDI: `FLT_OPERATION_REGISTRATION`.
 pub trait Operation: sealed::Sealed + 'static {
@@ -53,13 +54,23 @@ pub trait ReachesBefore<K: Kind>: Operation {}
 )]
 pub trait ReachesAfter<K: Kind>: Operation {}
 
+/// An operation that a post-operation callback can be registered for: every one but a shutdown.
+///
+/// DDI: `FLT_OPERATION_REGISTRATION`.
+#[diagnostic::on_unimplemented(
+    message = "no post-operation callback can be registered for `{Self}`",
+    label = "this operation has a pre-operation callback only",
+    note = "write `: pre` behind it in the `operations!` of `driver_entry!`"
+)]
+pub trait HasPost: Operation {}
+
 /// An operation whose post-operation callback runs at `PASSIVE_LEVEL`: a create.
 #[diagnostic::on_unimplemented(
     message = "after `{Self}` the IRQL may be DISPATCH_LEVEL, where contexts cannot be allocated, got, set or deleted",
     label = "not in a plain post-operation callback of this operation",
     note = "bring the context along as the completion payload, or make it a `SafePostOperation`"
 )]
-pub trait PassiveAfter: Operation<PostIrql = Passive> {}
+pub trait PassiveAfter: HasPost + Operation<PostIrql = Passive> {}
 
 /// An operation whose post-operation callback can be synchronised with its pre-operation
 /// callback: an IRP, and not a create.
@@ -104,27 +115,35 @@ macro_rules! operations {
 
     // What can be reached, and what can be synchronised, by the class of an operation.
     (@class create $name:ident) => {
+        impl HasPost for $name {}
         operations!(@reach $name: ReachesBefore: Volume, Instance, Transaction);
         operations!(@reach $name: ReachesAfter: Volume, Instance, Transaction);
         impl PassiveAfter for $name {}
     };
     (@class irp $name:ident) => {
+        impl HasPost for $name {}
         operations!(@reach $name: ReachesBefore: Volume, Instance, File, Stream, StreamHandle, Section, Transaction);
         operations!(@reach $name: ReachesAfter: Volume, Instance, File, Stream, StreamHandle, Section, Transaction);
         impl Synchronizable for $name {}
     };
     (@class close $name:ident) => {
+        impl HasPost for $name {}
         operations!(@reach $name: ReachesBefore: Volume, Instance, File, Stream, StreamHandle, Section, Transaction);
         operations!(@reach $name: ReachesAfter: Volume, Instance, Transaction);
         impl Synchronizable for $name {}
     };
     (@class callback $name:ident) => {
+        impl HasPost for $name {}
         operations!(@reach $name: ReachesBefore: Volume, Instance, File, Stream, StreamHandle, Section, Transaction);
         operations!(@reach $name: ReachesAfter: Volume, Instance, File, Stream, StreamHandle, Section, Transaction);
     };
     (@class volume $name:ident) => {
+        impl HasPost for $name {}
         operations!(@reach $name: ReachesBefore: Volume, Instance, Transaction);
         operations!(@reach $name: ReachesAfter: Volume, Instance, Transaction);
+    };
+    (@class shutdown $name:ident) => {
+        operations!(@reach $name: ReachesBefore: Volume, Instance, Transaction);
     };
     (@reach $name:ident: $trait:ident: $($kind:ident),*) => {
         $(impl $trait<kind::$kind> for $name {})*
@@ -168,8 +187,8 @@ operations! {
     DeviceControl = IRP_MJ_DEVICE_CONTROL, AtMostDispatch, irp, none;
     /// A device control between drivers.
     InternalDeviceControl = IRP_MJ_INTERNAL_DEVICE_CONTROL, AtMostDispatch, irp, none;
-    /// The system shuts down.
-    Shutdown = IRP_MJ_SHUTDOWN, AtMostDispatch, volume, none;
+    /// The system shuts down. Only a pre-operation callback can be registered for it.
+    Shutdown = IRP_MJ_SHUTDOWN, AtMostDispatch, shutdown, none;
     /// Byte ranges are locked or unlocked.
     LockControl = IRP_MJ_LOCK_CONTROL, AtMostDispatch, irp, none;
     /// The last handle of a file object is closed.
@@ -178,12 +197,8 @@ operations! {
     QuerySecurity = IRP_MJ_QUERY_SECURITY, AtMostDispatch, irp, none;
     /// A security descriptor is written.
     SetSecurity = IRP_MJ_SET_SECURITY, AtMostDispatch, irp, none;
-    /// Power management.
-    Power = IRP_MJ_POWER, AtMostDispatch, volume, none;
     /// Management instrumentation.
     SystemControl = IRP_MJ_SYSTEM_CONTROL, AtMostDispatch, volume, none;
-    /// A device changes.
-    DeviceChange = IRP_MJ_DEVICE_CHANGE, AtMostDispatch, volume, none;
     /// Quotas are read.
     QueryQuota = IRP_MJ_QUERY_QUOTA, AtMostDispatch, irp, none;
     /// Quotas are written.

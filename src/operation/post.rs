@@ -12,7 +12,7 @@ use super::{
     Operation, PreOperation, callback_view,
     completion::Completion,
     low_irql_view,
-    major::{PassiveAfter, ReachesAfter},
+    major::{HasPost, PassiveAfter, ReachesAfter},
 };
 use crate::{
     Status,
@@ -29,7 +29,7 @@ use crate::{
     label = "`PostOperation<{O}>` is missing",
     note = "implement it, or write `{O}: pre` in the `operations!` of `driver_entry!`"
 )]
-pub trait PostOperation<O: Operation>: PreOperation<O> {
+pub trait PostOperation<O: HasPost>: PreOperation<O> {
     /// Acts after the operation. Not called when the Filter Manager drains the operation: then
     /// the library drops the payload.
     ///
@@ -47,7 +47,7 @@ pub trait PostOperation<O: Operation>: PreOperation<O> {
     label = "`SafePostOperation<{O}>` is missing",
     note = "implement it, or write `{O}: pre` in the `operations!` of `driver_entry!`"
 )]
-pub trait SafePostOperation<O: Operation>: PreOperation<O> {
+pub trait SafePostOperation<O: HasPost>: PreOperation<O> {
     /// Acts after the operation.
     ///
     /// DDI: `FltDoCompletionProcessingWhenSafe`. IRQL: at most `APC_LEVEL`.
@@ -309,7 +309,7 @@ fn draining(flags: FLT_POST_OPERATION_FLAGS) -> bool {
     flags & sys::FLTFL_POST_OPERATION_DRAINING != 0
 }
 
-impl<O: Operation, F: PostOperation<O> + Registered> PostThunk<O> for F {
+impl<O: HasPost, F: PostOperation<O> + Registered> PostThunk<O> for F {
     unsafe fn run(
         data: PFLT_CALLBACK_DATA,
         objects: PCFLT_RELATED_OBJECTS,
@@ -328,7 +328,7 @@ impl<O: Operation, F: PostOperation<O> + Registered> PostThunk<O> for F {
     }
 }
 
-impl<O: Operation, F: SafePostOperation<O> + Registered> SafePostThunk<O> for F {
+impl<O: HasPost, F: SafePostOperation<O> + Registered> SafePostThunk<O> for F {
     unsafe fn arrange(
         data: PFLT_CALLBACK_DATA,
         objects: PCFLT_RELATED_OBJECTS,

@@ -4,7 +4,7 @@ use fltmgr_sys as sys;
 use sys::{FLT_OPERATION_REGISTRATION, FLT_OPERATION_REGISTRATION_FLAGS};
 
 use super::{
-    Operation, PostOperation, PreOperation, SafePostOperation, WithoutPost,
+    HasPost, Operation, PostOperation, PreOperation, SafePostOperation, WithoutPost,
     post::{callback as post, safe_callback as safe_post},
     pre::callback as pre,
 };
@@ -38,7 +38,7 @@ const fn entry<O: Operation>(
 #[must_use]
 pub const fn both<F, O>(flags: FLT_OPERATION_REGISTRATION_FLAGS) -> FLT_OPERATION_REGISTRATION
 where
-    O: Operation,
+    O: HasPost,
     F: PostOperation<O> + Registered,
 {
     entry::<O>(flags, Some(pre::<F, O>), Some(post::<F, O>))
@@ -58,7 +58,7 @@ where
 #[must_use]
 pub const fn safe<F, O>(flags: FLT_OPERATION_REGISTRATION_FLAGS) -> FLT_OPERATION_REGISTRATION
 where
-    O: Operation,
+    O: HasPost,
     F: SafePostOperation<O> + Registered,
 {
     entry::<O>(flags, Some(pre::<F, O>), Some(safe_post::<F, O>))
