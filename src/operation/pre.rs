@@ -76,6 +76,9 @@ impl<C> PreResult<C> {
 
     /// The operation ends here with `status`; `information` is what the operation returns in
     /// `IoStatus.Information`, e.g. a number of bytes (`FLT_PREOP_COMPLETE`).
+    ///
+    /// The status is final: `STATUS_PENDING` becomes `STATUS_UNSUCCESSFUL`. A cleanup and a close
+    /// cannot fail: for them every such status becomes `STATUS_SUCCESS`.
     pub const fn complete(status: Status, information: usize) -> Self {
         Self(Decision::Complete {
             status,
@@ -219,6 +222,18 @@ pub(super) trait PreThunk<O: Operation> {
     ) -> FLT_PREOP_CALLBACK_STATUS;
 }
 
+/// What an operation that is to be completed with `status` is completed with: never "pending", for
+/// nobody would complete it later, and a success where there is no failing.
+fn last<O: Operation>(status: Status) -> Status {
+    let cannot_fail = matches!(O::MAJOR, sys::IRP_MJ_CLEANUP | sys::IRP_MJ_CLOSE);
+    match status {
+        status if status.is_success() && status != Status::PENDING => status,
+        _ if cannot_fail => Status::SUCCESS,
+        Status::PENDING => Status::UNSUCCESSFUL,
+        status => status,
+    }
+}
+
 impl<O: Operation, F: PreOperation<O> + Registered> PreThunk<O> for F {
     unsafe fn run(
         data: PFLT_CALLBACK_DATA,
@@ -244,7 +259,7 @@ impl<O: Operation, F: PreOperation<O> + Registered> PreThunk<O> for F {
                 // SAFETY: the callback data are this operation's, and a filter that completes it
                 // sets its outcome.
                 let outcome = unsafe { &mut (*data).IoStatus };
-                outcome.__bindgen_anon_1.Status = status.into_raw();
+                outcome.__bindgen_anon_1.Status = last::<O>(status).into_raw();
                 outcome.Information = information as sys::ULONG_PTR;
                 (sys::FLT_PREOP_COMPLETE, None)
             }

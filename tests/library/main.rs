@@ -4,6 +4,7 @@
 //! them, so a test body reads like driver code and asserts like a test.
 
 mod below;
+mod by_hand;
 mod handles;
 mod lifecycle;
 mod mistakes;

@@ -142,6 +142,8 @@ pub(crate) struct Hooks {
     pub safe_write: Option<SafeWrite>,
     /// Runs when that is refused.
     pub refused_write: Option<RefusedWrite>,
+    /// Runs in pre-cleanup.
+    pub pre_cleanup: Option<PreCleanup>,
     /// Makes loading fail.
     pub load: Option<Status>,
 }
@@ -159,6 +161,8 @@ type PostRead = Arc<dyn Fn(&mut Post<'_, Probe, Read>, Option<Shared<OnStream>>)
 type PreWrite = Arc<dyn Fn(&mut Pre<'_, Probe, Write>) -> PreResult<Payload> + Send + Sync>;
 type SafeWrite = Arc<dyn Fn(&mut SafePost<'_, Probe, Write>, Payload) + Send + Sync>;
 type RefusedWrite = Arc<dyn Fn(&mut Post<'_, Probe, Write>, Payload) + Send + Sync>;
+type PreCleanup =
+    Arc<dyn Fn(&mut Pre<'_, Probe, Cleanup>) -> PreResult<NoPostOperation> + Send + Sync>;
 type Payload = Option<Shared<OnStream>>;
 
 /// Names the closure type for a callback object of any lifetime.
@@ -192,6 +196,7 @@ impl Hooks {
         pre_write: None,
         safe_write: None,
         refused_write: None,
+        pre_cleanup: None,
         load: None,
     };
 }
@@ -324,9 +329,19 @@ impl SafePostOperation<Write> for Probe {
     }
 }
 
+impl PreOperation<Cleanup> for Probe {
+    type Completion = NoPostOperation;
+
+    fn pre(&self, cleanup: &mut Pre<'_, Self, Cleanup>) -> PreResult<NoPostOperation> {
+        hooks()
+            .pre_cleanup
+            .map_or_else(PreResult::no_callback, |hook| hook(cleanup))
+    }
+}
+
 driver_entry!(
     Probe,
-    operations![FlushBuffers: pre, Create, Read, Write: safe]
+    operations![FlushBuffers: pre, Create, Read, Write: safe, Cleanup: pre]
 );
 
 /// One test's machine, with the probe loaded and attached to one volume.
