@@ -147,12 +147,18 @@ impl<'a, F: Minifilter> FileObject<'a, F> {
         T: DeclaredBy<F> + Context<Kind = kind::Section>,
     {
         let _ = passive;
+        if !self.present() {
+            return Err(SectionError {
+                failure: SectionFailure::NotSupported,
+                context,
+            });
+        }
         let mut handle: sys::HANDLE = core::ptr::null_mut();
         let mut object: sys::PVOID = core::ptr::null_mut();
         let mut size = MaybeUninit::<sys::LARGE_INTEGER>::zeroed();
-        // SAFETY: the token proves the IRQL, the view that instance and file object are alive;
-        // `context` owns a reference to a section context of this filter that was never used, and
-        // the three results may be written.
+        // SAFETY: the token proves the IRQL, the view that instance and file object, which are
+        // there, are alive; `context` owns a reference to a section context of this filter that was
+        // never used, and the three results may be written.
         let status = Status::from_raw(unsafe {
             sys::FltCreateSectionForDataScan(
                 self.objects.Instance,
@@ -192,16 +198,20 @@ impl<'a, F: Minifilter> FileObject<'a, F> {
     ///
     /// # Errors
     ///
-    /// `STATUS_NOT_SUPPORTED` when the volume does not support data scans.
+    /// `STATUS_NOT_SUPPORTED` when the volume does not support data scans, or the operation has no
+    /// file object.
     ///
     /// DDI: `FltGetSectionContext`. IRQL: at most `APC_LEVEL`, proved by the borrow.
     pub fn section_context<T>(self) -> Result<Option<Shared<T>>, Status>
     where
         T: DeclaredBy<F> + Context<Kind = kind::Section>,
     {
+        if !self.present() {
+            return Err(Status::NOT_SUPPORTED);
+        }
         let mut raw: sys::PFLT_CONTEXT = sys::NULL_CONTEXT;
-        // SAFETY: the borrow proves the IRQL and that both objects are alive; the result may be
-        // written.
+        // SAFETY: the borrow proves the IRQL and that both objects, which are there, are alive; the
+        // result may be written.
         let status = Status::from_raw(unsafe {
             sys::FltGetSectionContext(self.objects.Instance, self.objects.FileObject, &raw mut raw)
         });

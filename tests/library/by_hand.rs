@@ -93,3 +93,25 @@ fn a_cleanup_is_completed_with_success() {
     bench.hook(Hooks::default());
     bench.finish();
 }
+
+/// Drivers send operations that are about no file. Its file object answers, and is not followed.
+#[test]
+fn an_operation_may_have_no_file_object() {
+    let bench = Bench::new(0);
+    bench.hook(Hooks {
+        pre_read: Some(Arc::new(|read: &mut Pre<'_, Probe, Read>| {
+            assert_eq!(read.file_object().id(), 0);
+            assert_eq!(
+                read.file_object().is_directory(),
+                Err(Status::NOT_SUPPORTED)
+            );
+            PreResult::no_callback()
+        })),
+        ..Hooks::default()
+    });
+    let answer = call(&bench, sys::IRP_MJ_READ);
+    assert_eq!(answer.result, sys::FLT_PREOP_SUCCESS_NO_CALLBACK);
+    assert_eq!(answer.completion, 0);
+    bench.hook(Hooks::default());
+    bench.finish();
+}
