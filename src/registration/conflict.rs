@@ -1,11 +1,11 @@
 //! Conflicts with the sections of data scans.
 
-use core::{marker::PhantomData, ptr::NonNull};
+use core::marker::PhantomData;
 
 use fltmgr_sys as sys;
 use sys::{NTSTATUS, PFLT_CALLBACK_DATA, PFLT_CONTEXT, PFLT_INSTANCE};
 
-use super::{Minifilter, cell::Loaded};
+use super::{Minifilter, cell::Loaded, lent::Lent};
 use crate::{
     Status,
     context::{Context, DeclaredBy},
@@ -18,7 +18,7 @@ use crate::{
 /// DDI: `PFLT_SECTION_CONFLICT_NOTIFICATION_CALLBACK`. IRQL: `PASSIVE_LEVEL`, on the thread of the
 /// operation.
 pub struct SectionConflict<'a, F: Minifilter> {
-    context: PFLT_CONTEXT,
+    context: Lent,
     data: PFLT_CALLBACK_DATA,
     irql: Passive,
     callback: PhantomData<&'a ()>,
@@ -26,17 +26,15 @@ pub struct SectionConflict<'a, F: Minifilter> {
 }
 
 impl<F: Minifilter> SectionConflict<'_, F> {
-    /// The context of the section, borrowed for the callback: the Filter Manager lends it and
-    /// keeps the reference.
+    /// The context of the section, borrowed for the callback, which has a reference to it: so it is
+    /// good even when the section is closed meanwhile.
     #[must_use]
     pub fn context<T>(&self) -> Option<&T>
     where
         T: DeclaredBy<F> + Context<Kind = kind::Section>,
     {
-        let context = NonNull::new(self.context.cast::<T>())?;
-        // SAFETY: the Filter Manager passes the section context, alive for the call; `T` is the
-        // only type that the filter declared for the kind, and the IRQL is PASSIVE_LEVEL.
-        Some(unsafe { context.as_ref() })
+        // SAFETY: the Filter Manager passes the section context.
+        unsafe { self.context.value::<F, T>() }
     }
 
     /// The major function code of the operation, e.g. `IRP_MJ_WRITE`.
@@ -69,7 +67,9 @@ sys::fltapi! {
         data: PFLT_CALLBACK_DATA,
     ) -> NTSTATUS {
         let mut conflict = SectionConflict::<F> {
-            context,
+            // SAFETY: the Filter Manager passes a live context of this filter, which are all
+            // filled, at PASSIVE_LEVEL; `conflict` ends with this function.
+            context: unsafe { Lent::new(context) },
             data,
             // SAFETY: the Filter Manager calls this at PASSIVE_LEVEL.
             irql: unsafe { Passive::assert() },

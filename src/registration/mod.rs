@@ -5,6 +5,7 @@ mod conflict;
 #[doc(hidden)]
 pub mod entry;
 pub(crate) mod instance;
+mod lent;
 mod notification;
 mod view;
 mod windows;

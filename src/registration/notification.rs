@@ -1,11 +1,11 @@
 //! Transaction notifications.
 
-use core::{marker::PhantomData, ptr::NonNull};
+use core::marker::PhantomData;
 
 use fltmgr_sys as sys;
 use sys::{FLT_RELATED_OBJECTS, NTSTATUS, PCFLT_RELATED_OBJECTS, PFLT_CONTEXT};
 
-use super::{Minifilter, cell::Loaded, view::passive_view};
+use super::{Minifilter, cell::Loaded, lent::Lent, view::passive_view};
 use crate::{
     Status,
     context::{Context, DeclaredBy},
@@ -52,7 +52,7 @@ impl Phase {
 /// DDI: `PFLT_TRANSACTION_NOTIFICATION_CALLBACK`. IRQL: `PASSIVE_LEVEL`.
 pub struct TransactionNotification<'a, F: Minifilter> {
     objects: &'a FLT_RELATED_OBJECTS,
-    context: PFLT_CONTEXT,
+    context: Lent,
     phase: Phase,
     irql: Passive,
     filter: PhantomData<fn() -> F>,
@@ -65,18 +65,15 @@ impl<F: Minifilter> TransactionNotification<'_, F> {
         self.phase
     }
 
-    /// The context that the instance enlisted with, borrowed for the callback: the Filter Manager
-    /// lends it and keeps the reference.
+    /// The context that the instance enlisted with, borrowed for the callback, which has a reference
+    /// to it: so it is good even when it is deleted meanwhile.
     #[must_use]
     pub fn context<T>(&self) -> Option<&T>
     where
         T: DeclaredBy<F> + Context<Kind = kind::Transaction>,
     {
-        let context = NonNull::new(self.context.cast::<T>())?;
-        // SAFETY: the Filter Manager passes the transaction context that the instance enlisted
-        // with, alive for the call; `T` is the only type that the filter declared for the kind,
-        // and the callback runs at PASSIVE_LEVEL.
-        Some(unsafe { context.as_ref() })
+        // SAFETY: the Filter Manager passes the transaction context that the instance enlisted with.
+        unsafe { self.context.value::<F, T>() }
     }
 
     /// The transaction; holds the transaction context.
@@ -101,7 +98,9 @@ sys::fltapi! {
             // SAFETY: the Filter Manager passes a valid structure that it does not change while
             // the callback runs; `notification` ends with this function.
             objects: unsafe { &*objects },
-            context,
+            // SAFETY: the Filter Manager passes a live context of this filter, which are all
+            // filled, at PASSIVE_LEVEL; `notification` ends with this function.
+            context: unsafe { Lent::new(context) },
             phase: Phase::new(mask),
             // SAFETY: the Filter Manager calls this at PASSIVE_LEVEL.
             irql: unsafe { Passive::assert() },

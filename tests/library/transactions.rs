@@ -129,3 +129,43 @@ fn a_failed_enlistment_detaches_the_context() {
     transaction.rollback();
     bench.finish();
 }
+
+/// The context that a notification is about can be deleted in it, and is good until its end.
+#[test]
+fn a_notified_context_outlives_its_own_deletion() {
+    let deleted = Arc::new(Mutex::new(Vec::new()));
+    let bench = Bench::with(0, Personality::ntfs(), {
+        let deleted = Arc::clone(&deleted);
+        Hooks {
+            notification: Some(Arc::new(
+                move |notification: &mut TransactionNotification<'_, Probe>| {
+                    let context = notification.context::<OnTransaction>().unwrap();
+                    let id = context.id();
+                    let slot = notification.transaction().slot::<OnTransaction>();
+                    assert_eq!(slot.delete(), Ok(true));
+                    assert_eq!(drops(id), 0, "it is borrowed");
+                    assert_eq!(context.id(), id);
+                    deleted.lock().unwrap().push(id);
+                },
+            )),
+            ..Hooks::default()
+        }
+    });
+    let transaction = bench.machine.begin_transaction();
+    let file = bench
+        .volume
+        .open(r"\a", OpenOptions::create().transaction(&transaction))
+        .unwrap();
+    let id = bench.on(&file, |op| {
+        let transaction = op.transaction().unwrap();
+        let context = transaction
+            .get_or_enlist_with(ENDS, OnTransaction::default)
+            .unwrap();
+        context.at(op.irql()).id()
+    });
+    drop(file);
+    transaction.commit().unwrap();
+    assert_eq!(*deleted.lock().unwrap(), [id]);
+    assert_eq!(drops(id), 1, "gone with the notification");
+    bench.finish();
+}
