@@ -111,7 +111,7 @@ where
         match status {
             // SAFETY: on success `raw` is this filter's context of this kind with a reference for
             // the caller, and `T` is the only type that the filter declared for the kind.
-            Status::SUCCESS => Ok(unsafe { Shared::from_returned(raw) }),
+            success if success.is_success() => Ok(unsafe { Shared::from_returned(raw) }),
             Status::NOT_FOUND => Ok(None),
             other => Err(GetError::new(other)),
         }
@@ -168,7 +168,8 @@ where
         // SAFETY: whatever the status, a non-NULL old context is this filter's context of this
         // kind, so a `T`, with a reference for the caller.
         let old = unsafe { Shared::from_returned(old) };
-        if status == Status::SUCCESS {
+        // Whatever success it is, the object has the context now, and other threads may.
+        if status.is_success() {
             Ok(Replaced {
                 new: context.into_shared(),
                 old,
@@ -272,11 +273,11 @@ where
     /// DDI: `FltDeleteVolumeContext` and its siblings, with an old context.
     pub fn remove(self) -> Result<Option<Shared<T>>, DeleteError> {
         let mut old: PFLT_CONTEXT = sys::NULL_CONTEXT;
-        let deleted = self.detach(&raw mut old)?;
-        // SAFETY: a non-NULL old context is this filter's context of this kind, so a `T`, with
-        // the reference that the object held.
+        let deleted = self.detach(&raw mut old);
+        // SAFETY: whatever the status, a non-NULL old context is this filter's context of this
+        // kind, so a `T`, with a reference for the caller.
         let old = unsafe { Shared::from_returned(old) };
-        Ok(if deleted { old } else { None })
+        Ok(if deleted? { old } else { None })
     }
 
     /// Detaches the context and releases the reference that the object held. True when there was
@@ -298,7 +299,7 @@ where
         // SAFETY: `Slot::new` was promised live objects and the IRQL, the members that the kind
         // uses are there, and `old` is NULL or may be written.
         match Status::from_raw(unsafe { T::Kind::delete(self.objects, old) }) {
-            Status::SUCCESS => Ok(true),
+            success if success.is_success() => Ok(true),
             Status::NOT_FOUND => Ok(false),
             other => Err(DeleteError::new(other)),
         }

@@ -218,7 +218,7 @@ impl<'a, F: Minifilter> FileObject<'a, F> {
         match status {
             // SAFETY: on success `raw` is this filter's section context with a reference for the
             // caller, and `T` is the only type that the filter declared for the kind.
-            Status::SUCCESS => Ok(unsafe { Shared::from_returned(raw) }),
+            success if success.is_success() => Ok(unsafe { Shared::from_returned(raw) }),
             Status::NOT_FOUND => Ok(None),
             other => Err(other),
         }

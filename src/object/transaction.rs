@@ -117,7 +117,8 @@ impl<F: Minifilter> Transaction<'_, F> {
             let inserted = matches!(obtained, Obtained::Inserted(_));
             let context = obtained.into_shared();
             match self.enlist(&context, notifications) {
-                Status::SUCCESS | Status::ALREADY_ENLISTED => {}
+                Status::ALREADY_ENLISTED => {}
+                enlisted if enlisted.is_success() => {}
                 failed => {
                     // A context that another thread attached is that thread's to delete.
                     if inserted {

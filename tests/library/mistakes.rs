@@ -153,6 +153,39 @@ fn m06_an_unexpected_status_of_a_set_releases_everything_once() {
     bench.finish();
 }
 
+/// A set ends with a success that is not zero: the object may have the context, so there is no
+/// `&mut` to it any more.
+#[test]
+fn m06_every_success_of_a_set_attaches() {
+    let bench = Bench::new(0);
+    let file = bench.open(r"\a");
+    for replace in [false, true] {
+        bench.machine.inject(Fault::Set {
+            kind: ContextKind::Stream,
+            status: Status::PENDING.into_raw(),
+            after: 0,
+        });
+        let id = bench.on(&file, move |op| {
+            let slot = op.slot::<OnStream>();
+            let context = slot.allocate(OnStream::default()).unwrap();
+            let id = context.id();
+            let set: Result<Shared<OnStream>, _> = if replace {
+                slot.replace(context).map(|replaced| {
+                    assert!(replaced.old.is_none());
+                    replaced.new
+                })
+            } else {
+                slot.set(context)
+            };
+            assert_eq!(set.expect("a success").id(), id);
+            id
+        });
+        assert_eq!(drops(id), 1);
+    }
+    drop(file);
+    bench.finish();
+}
+
 /// Instance set-up cleans up where it fails and at its end.
 #[test]
 fn m07_a_failed_set_up_releases_its_context_once() {
