@@ -4,7 +4,10 @@ use core::{fmt, panic::UnwindSafe, ptr::NonNull, slice};
 
 use fltmgr_sys as sys;
 
-use crate::{Status, irql::UsableAtDispatch};
+use crate::{
+    Status,
+    irql::{ApcOrBelow, UsableAtDispatch},
+};
 
 /// Which form of a name is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +21,8 @@ pub enum NameFormat {
 /// The name of the file of an operation: a counted reference, released on drop. It may be kept
 /// after the callback.
 ///
-/// IRQL: read and dropped at `APC_LEVEL` or below.
+/// IRQL: read and dropped at `APC_LEVEL` or below; reading takes proof of it, because a name may be
+/// kept in a nonpaged context, which is reached at `DISPATCH_LEVEL` too.
 ///
 /// DDI: `FltGetFileNameInformation`, `FltReleaseFileNameInformation`.
 pub struct FileName {
@@ -72,27 +76,29 @@ impl FileName {
         }
     }
 
-    fn information(&self) -> &sys::FLT_FILE_NAME_INFORMATION {
-        // SAFETY: by the invariant the structure is alive, and nobody writes to it any more.
+    fn information<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> &'a sys::FLT_FILE_NAME_INFORMATION {
+        let _ = irql;
+        // SAFETY: by the invariant the structure is alive, and nobody writes to it any more; the
+        // token proves that paged memory may be touched.
         unsafe { self.information.as_ref() }
     }
 
     /// The whole name, e.g. `\Device\HarddiskVolume1\dir\file.txt:stream`.
     #[must_use]
-    pub fn full(&self) -> Utf16<'_> {
-        Utf16::new(&self.information().Name)
+    pub fn full<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
+        Utf16::new(&self.information(irql).Name)
     }
 
     /// The last component, without the stream.
     #[must_use]
-    pub fn final_component(&self) -> Utf16<'_> {
-        Utf16::new(&self.information().FinalComponent)
+    pub fn final_component<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
+        Utf16::new(&self.information(irql).FinalComponent)
     }
 
     /// The stream, with its colon, e.g. `:author`; empty for the default stream.
     #[must_use]
-    pub fn stream(&self) -> Utf16<'_> {
-        Utf16::new(&self.information().Stream)
+    pub fn stream<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
+        Utf16::new(&self.information(irql).Stream)
     }
 }
 

@@ -417,9 +417,14 @@ fn m19_nothing_is_used_or_released_after_it_is_gone() {
     drop(file);
     assert_eq!(bench.count(&context), 1);
     assert_eq!(drops(context.id()), 0);
-    assert_eq!(name.final_component().to_string(), "a");
+    let other = bench.open(r"\b");
+    let (name, text) = bench.on(&other, |op| {
+        let text = name.final_component(op.irql()).to_string();
+        (name, text)
+    });
+    assert_eq!(text, "a");
     let id = context.id();
-    drop((context, name));
+    drop((context, name, other));
     assert_eq!(drops(id), 1);
     assert_eq!(bench.machine.calls("FltGetFileNameInformation"), 1);
     assert_eq!(bench.machine.calls("FltReleaseFileNameInformation"), 1);

@@ -333,9 +333,9 @@ fn the_operation_is_described() {
         assert!(!op.file_object().is_directory().unwrap());
         format!(
             "{} | {} | {} | {} | {}",
-            name.full(),
-            name.final_component(),
-            name.stream(),
+            name.full(op.irql()),
+            name.final_component(op.irql()),
+            name.stream(op.irql()),
             op.volume().name().unwrap(),
             op.volume().properties().unwrap().sector_size,
         )

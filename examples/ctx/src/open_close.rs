@@ -51,7 +51,7 @@ fn track(
         .slot::<File>()
         .get_or_allocate_with(|filter| {
             let name = create.file_name(NameFormat::Opened)?;
-            let units = name.full().units();
+            let units = name.full(create.irql()).units();
             Ok::<_, Status>(filter.allocate_with_slice(FileStats::default(), units)?)
         })
         .ok();

@@ -78,10 +78,10 @@ fn named(create: &Post<'_, Probe, Create>, file: FileObject<'_, Probe>) -> Optio
     }
     slot.get_or_allocate_with(|filter| {
         let name = create.file_name(NameFormat::Normalized)?;
-        let units = if name.stream().units().is_empty() {
-            name.full().units()
+        let units = if name.stream(create.irql()).units().is_empty() {
+            name.full(create.irql()).units()
         } else {
-            name.final_component().units()
+            name.final_component(create.irql()).units()
         };
         Ok::<_, Status>(filter.allocate_with_slice(OnFile::default(), units)?)
     })

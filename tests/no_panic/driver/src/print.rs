@@ -26,9 +26,9 @@ pub(crate) fn everything(flush: &Pre<'_, Probe, FlushBuffers>) {
     match flush.file_name(NameFormat::Opened) {
         Ok(name) => debug_print!(
             "{} {} {}",
-            name.full(),
-            name.final_component(),
-            name.stream()
+            name.full(flush.irql()),
+            name.final_component(flush.irql()),
+            name.stream(flush.irql())
         ),
         Err(status) => debug_print!("{status} {status:?}"),
     }
