@@ -99,7 +99,8 @@ impl ApcOrBelow for AtMostApc {}
 ///
 /// Every value may, up to `APC_LEVEL`. Up to `DISPATCH_LEVEL` a value may unless it holds one of
 /// these: a handle to a context in paged pool, a [`PushLock`](crate::lock::PushLock), a
-/// [`FileName`](crate::name::FileName). The compiler looks through structures for them by way of
+/// [`FileName`](crate::name::FileName); or a [`Unique`](crate::context::Unique) whose context holds
+/// one, because it can be taken out of there. The compiler looks through structures for them by way of
 /// [`UnwindSafe`], which says nothing about unwinding here: it is an auto trait that stable Rust
 /// lets a type opt out of. To implement it by hand for a structure that holds one of these, or to
 /// wrap one in an `AssertUnwindSafe`, would defeat the rule; a `&mut`, which opts out too, is

@@ -163,8 +163,16 @@ macro_rules! handles {
         impl<T: Context> CompletionAt<Passive> for Option<$handle<T>> {}
         impl<T: Context> CompletionAt<AtMostApc> for $handle<T> {}
         impl<T: Context> CompletionAt<AtMostApc> for Option<$handle<T>> {}
-        impl<T: Context<Pool: Resident>> CompletionAt<AtMostDispatch> for $handle<T> {}
-        impl<T: Context<Pool: Resident>> CompletionAt<AtMostDispatch> for Option<$handle<T>> {}
+        impl<T: Context<Pool: Resident>> CompletionAt<AtMostDispatch> for $handle<T>
+        where
+            Self: UsableAt<AtMostDispatch>,
+        {
+        }
+        impl<T: Context<Pool: Resident>> CompletionAt<AtMostDispatch> for Option<$handle<T>>
+        where
+            Self: UsableAt<AtMostDispatch>,
+        {
+        }
     )*};
 }
 
