@@ -14,7 +14,7 @@
 //! the IRQL borrows the token mutably, so nothing that needs the low IRQL compiles while it is
 //! raised.
 
-use core::{marker::PhantomData, ops::Deref, panic::UnwindSafe};
+use core::{marker::PhantomData, ops::Deref, panic::RefUnwindSafe};
 
 mod sealed {
     pub trait Sealed {}
@@ -100,11 +100,14 @@ impl ApcOrBelow for AtMostApc {}
 /// Every value may, up to `APC_LEVEL`. Up to `DISPATCH_LEVEL` a value may unless it holds one of
 /// these: a handle to a context in paged pool, a [`PushLock`](crate::lock::PushLock), a
 /// [`FileName`](crate::name::FileName); or a [`Unique`](crate::context::Unique) whose context holds
-/// one, because it can be taken out of there. The compiler looks through structures for them by way of
-/// [`UnwindSafe`], which says nothing about unwinding here: it is an auto trait that stable Rust
-/// lets a type opt out of. To implement it by hand for a structure that holds one of these, or to
-/// wrap one in an `AssertUnwindSafe`, would defeat the rule; a `&mut`, which opts out too, is
-/// refused without need.
+/// one, because it can be taken out of there.
+///
+/// The compiler looks through structures for them by way of [`RefUnwindSafe`], which says nothing
+/// about unwinding here: it is an auto trait that stable Rust lets a type opt out of, and that
+/// `Box`, `Arc` and the collections have if what they own has it. To implement it by hand for a
+/// structure that holds one of these, or to wrap one in an `AssertUnwindSafe`, would defeat the
+/// rule. A `Cell`, an `UnsafeCell` of the driver's own and a `dyn Trait`, which do not have it
+/// either, are refused without need.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used or dropped where the IRQL may be DISPATCH_LEVEL",
     label = "not usable under `{I}`"
@@ -113,7 +116,7 @@ pub trait UsableAt<I: Ceiling> {}
 
 impl<T> UsableAt<Passive> for T {}
 impl<T> UsableAt<AtMostApc> for T {}
-impl<T: UnwindSafe> UsableAt<AtMostDispatch> for T {}
+impl<T: RefUnwindSafe> UsableAt<AtMostDispatch> for T {}
 
 /// What a value that needs a low IRQL lacks. Nothing implements it: it words the message.
 #[diagnostic::on_unimplemented(

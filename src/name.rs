@@ -1,6 +1,6 @@
 //! File names.
 
-use core::{fmt, panic::UnwindSafe, ptr::NonNull, slice};
+use core::{fmt, panic::RefUnwindSafe, ptr::NonNull, slice};
 
 use fltmgr_sys as sys;
 
@@ -38,7 +38,7 @@ unsafe impl Send for FileName {}
 unsafe impl Sync for FileName {}
 
 // Not usable at `DISPATCH_LEVEL`: released at `APC_LEVEL` at most.
-impl UnwindSafe for FileName where for<'a> FileName: UsableAtDispatch {}
+impl RefUnwindSafe for FileName where for<'a> FileName: UsableAtDispatch {}
 
 impl FileName {
     /// Gets and parses the name of the file that `data` is about.

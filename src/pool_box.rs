@@ -50,8 +50,8 @@ impl<T> Unpin for PoolBox<T> {}
 
 // The value is nonpaged wherever the box is, and usable where it is usable itself: neither trait
 // is about unwinding.
-impl<T> RefUnwindSafe for PoolBox<T> {}
-impl<T: UnwindSafe> UnwindSafe for PoolBox<T> {}
+impl<T> UnwindSafe for PoolBox<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for PoolBox<T> {}
 
 /// There is no memory for a [`PoolBox`]; the value is returned.
 pub struct PoolBoxError<T> {

@@ -89,8 +89,8 @@ unsafe impl<T: Context> Sync for Unique<T> {}
 // A handle is a pointer: which pool its context lives in says nothing about where the handle may
 // be kept, and where the handle may be touched is up to that pool. What the value holds can be
 // taken out of a `Unique`, and then be dropped there.
-impl<T: Context> RefUnwindSafe for Unique<T> {}
-impl<T: Context<Pool: Resident> + UnwindSafe> UnwindSafe for Unique<T> {}
+impl<T: Context> UnwindSafe for Unique<T> {}
+impl<T: Context<Pool: Resident> + RefUnwindSafe> RefUnwindSafe for Unique<T> {}
 
 impl<T: Context> Unique<T> {
     /// Allocates a context of `size` bytes and leaves it unfilled: one `FltAllocateContext`, one
@@ -264,8 +264,8 @@ unsafe impl<T: Context> Send for Shared<T> {}
 unsafe impl<T: Context> Sync for Shared<T> {}
 
 // As for `Unique`, except that there is no `&mut`.
-impl<T: Context> RefUnwindSafe for Shared<T> {}
-impl<T: Context<Pool: Resident>> UnwindSafe for Shared<T> {}
+impl<T: Context> UnwindSafe for Shared<T> {}
+impl<T: Context<Pool: Resident>> RefUnwindSafe for Shared<T> {}
 
 impl<T: Context> Shared<T> {
     /// Takes over a reference that the Filter Manager handed out.

@@ -1,6 +1,6 @@
 //! Which pool a context lives in, and which kinds may live there.
 
-use core::panic::RefUnwindSafe;
+use core::panic::UnwindSafe;
 
 use fltmgr_sys as sys;
 
@@ -68,12 +68,11 @@ impl Resident for NonPaged {}
 /// A pool that a context of type `T` may live in, as far as its contents go: a context that holds
 /// a [lock](crate::lock) must be nonpaged, because the kernel touches locks at `DISPATCH_LEVEL`.
 ///
-/// The compiler looks through structures for locks by way of [`RefUnwindSafe`], which says nothing
-/// about unwinding here: it is an auto trait that stable Rust lets a type opt out of, and that
-/// atomics and all plain data have. So it also refuses, without need, a paged context with an
-/// `UnsafeCell` or a `dyn Trait` of its own, and a `'static` reference to a lock. To implement
-/// `RefUnwindSafe` by hand for a structure that holds a lock, or to wrap the lock in an
-/// `AssertUnwindSafe`, would defeat the rule.
+/// The compiler looks through structures for locks by way of [`UnwindSafe`], which says nothing
+/// about unwinding here: it is an auto trait that stable Rust lets a type opt out of, and that all
+/// plain data have. So it also refuses, without need, a paged context with a `dyn Trait` or a
+/// `&'static mut` in it. To implement `UnwindSafe` by hand for a structure that holds a lock, or to
+/// wrap the lock in an `AssertUnwindSafe`, would defeat the rule.
 #[diagnostic::on_unimplemented(
     message = "the context `{T}` cannot live in the pool `{Self}`",
     label = "what it holds must stay in nonpaged pool"
@@ -81,7 +80,7 @@ impl Resident for NonPaged {}
 pub trait CanHold<T: ?Sized>: Pool {}
 
 impl<T: ?Sized> CanHold<T> for NonPaged {}
-impl<T: RefUnwindSafe + ?Sized> CanHold<T> for Paged {}
+impl<T: UnwindSafe + ?Sized> CanHold<T> for Paged {}
 
 /// What a lock lacks. Nothing implements it: it words the message.
 #[diagnostic::on_unimplemented(

@@ -44,8 +44,8 @@ unsafe impl<T: Send> Send for FastMutex<T> {}
 unsafe impl<T: Send> Sync for FastMutex<T> {}
 
 // Nonpaged, and nothing to delete: neither trait is about unwinding.
-impl<T> RefUnwindSafe for FastMutex<T> where Self: Pageable {}
-impl<T: UnwindSafe> UnwindSafe for FastMutex<T> {}
+impl<T> UnwindSafe for FastMutex<T> where Self: Pageable {}
+impl<T: RefUnwindSafe> RefUnwindSafe for FastMutex<T> {}
 
 impl<T> FastMutex<T> {
     /// The recipe of an unlocked mutex around `value`.
@@ -118,7 +118,7 @@ pub struct FastMutexGuard<'a, T> {
 
 // SAFETY: the bound never holds.
 unsafe impl<T> Send for FastMutexGuard<'_, T> where Self: ForOtherThreads {}
-impl<T> UnwindSafe for FastMutexGuard<'_, T> where Self: UsableAtDispatch {}
+impl<T> RefUnwindSafe for FastMutexGuard<'_, T> where Self: UsableAtDispatch {}
 
 impl<T> FastMutexGuard<'_, T> {
     /// Proof that the IRQL is at most `APC_LEVEL`.

@@ -62,7 +62,7 @@ mod spin_lock;
 use core::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
-    panic::UnwindSafe,
+    panic::RefUnwindSafe,
 };
 
 pub use fast_mutex::{FastMutex, FastMutexGuard};
@@ -117,7 +117,7 @@ pub struct ReadGuard<'a, L: ReadWriteLock> {
 
 // SAFETY: the bound never holds.
 unsafe impl<L: ReadWriteLock> Send for ReadGuard<'_, L> where Self: ForOtherThreads {}
-impl<L: ReadWriteLock> UnwindSafe for ReadGuard<'_, L> where Self: UsableAtDispatch {}
+impl<L: ReadWriteLock> RefUnwindSafe for ReadGuard<'_, L> where Self: UsableAtDispatch {}
 
 impl<'a, L: ReadWriteLock> ReadGuard<'a, L> {
     /// # Safety
@@ -166,7 +166,7 @@ pub struct WriteGuard<'a, L: ReadWriteLock> {
 
 // SAFETY: the bound never holds.
 unsafe impl<L: ReadWriteLock> Send for WriteGuard<'_, L> where Self: ForOtherThreads {}
-impl<L: ReadWriteLock> UnwindSafe for WriteGuard<'_, L> where Self: UsableAtDispatch {}
+impl<L: ReadWriteLock> RefUnwindSafe for WriteGuard<'_, L> where Self: UsableAtDispatch {}
 
 impl<'a, L: ReadWriteLock> WriteGuard<'a, L> {
     /// # Safety

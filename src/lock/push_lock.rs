@@ -44,8 +44,8 @@ unsafe impl<T: Send> Send for PushLock<T> {}
 unsafe impl<T: Send + Sync> Sync for PushLock<T> {}
 
 // Nonpaged, and deleted at `APC_LEVEL` or below: neither trait is about unwinding.
-impl<T> RefUnwindSafe for PushLock<T> where Self: Pageable {}
-impl<T> UnwindSafe for PushLock<T> where Self: UsableAtDispatch {}
+impl<T> UnwindSafe for PushLock<T> where Self: Pageable {}
+impl<T> RefUnwindSafe for PushLock<T> where Self: UsableAtDispatch {}
 
 impl<T> PushLock<T> {
     /// The recipe of an unlocked lock around `value`.

@@ -48,8 +48,8 @@ unsafe impl<T: Send> Send for Resource<T> {}
 unsafe impl<T: Send + Sync> Sync for Resource<T> {}
 
 // Nonpaged, and deleted at up to `DISPATCH_LEVEL`: neither trait is about unwinding.
-impl<T> RefUnwindSafe for Resource<T> where Self: Pageable {}
-impl<T: UnwindSafe> UnwindSafe for Resource<T> {}
+impl<T> UnwindSafe for Resource<T> where Self: Pageable {}
+impl<T: RefUnwindSafe> RefUnwindSafe for Resource<T> {}
 
 /// The thread holds the resource already, in a way that does not go with what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

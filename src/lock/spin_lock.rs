@@ -44,8 +44,8 @@ unsafe impl<T: Send> Send for SpinLock<T> {}
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 // Nonpaged, and nothing to delete: neither trait is about unwinding.
-impl<T> RefUnwindSafe for SpinLock<T> where Self: Pageable {}
-impl<T: UnwindSafe> UnwindSafe for SpinLock<T> {}
+impl<T> UnwindSafe for SpinLock<T> where Self: Pageable {}
+impl<T: RefUnwindSafe> RefUnwindSafe for SpinLock<T> {}
 
 impl<T: UsableAt<AtMostDispatch>> SpinLock<T> {
     /// An unlocked lock around `value`.

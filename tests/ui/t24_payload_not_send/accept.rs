@@ -8,10 +8,10 @@ use core::cell::Cell;
 use filter::*;
 use fltctx::{PoolBox, prelude::*};
 
-impl PreOperation<Read> for Example {
+impl PreOperation<Create> for Example {
     type Completion = PoolBox<Cell<u64>>;
 
-    fn pre(&self, _read: &mut Pre<'_, Self, Read>) -> PreResult<Self::Completion> {
+    fn pre(&self, _create: &mut Pre<'_, Self, Create>) -> PreResult<Self::Completion> {
         PreResult::no_callback()
     }
 }
