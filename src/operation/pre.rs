@@ -132,9 +132,12 @@ impl<F: Minifilter, O: Operation> Pre<'_, F, O> {
     /// The operation goes on, and the post-operation callback gets `payload` on this thread, at
     /// `APC_LEVEL` or below (`FLT_PREOP_SYNCHRONIZE`).
     ///
-    /// This holds the caller up until the operation is done. The Filter Manager treats it as a
-    /// plain call back when the operation is fast I/O. A plain [`Post`](super::Post) does not know
+    /// This holds the caller up until the operation is done. It is a plain call back when the
+    /// operation is fast I/O, and when it is a read or write that its caller does not wait for,
+    /// which must never be synchronised. A plain [`Post`](super::Post) does not know
     /// of it: register the operation as `safe` to reach contexts there.
+    ///
+    /// DDI: `PFLT_PRE_OPERATION_CALLBACK`, `FltIsOperationSynchronous`.
     pub fn synchronize<C, P>(&self, payload: P) -> PreResult<C>
     where
         O: Synchronizable,
@@ -222,6 +225,25 @@ pub(super) trait PreThunk<O: Operation> {
     ) -> FLT_PREOP_CALLBACK_STATUS;
 }
 
+/// Whether an operation may be synchronised: not a create, which the Filter Manager synchronises by
+/// itself (a decision made for another operation could be handed out for one), and no read or write
+/// that its caller does not wait for.
+///
+/// # Safety
+///
+/// `data` is the callback data of a running callback for `O`.
+unsafe fn is_synchronizable<O: Operation>(data: PFLT_CALLBACK_DATA) -> bool {
+    match O::MAJOR {
+        sys::IRP_MJ_CREATE | sys::IRP_MJ_CREATE_NAMED_PIPE | sys::IRP_MJ_CREATE_MAILSLOT => false,
+        sys::IRP_MJ_READ | sys::IRP_MJ_WRITE => {
+            // SAFETY: the caller vouches for the data; the routine is legal at any IRQL.
+            let synchronous = unsafe { sys::FltIsOperationSynchronous(data) };
+            synchronous != 0
+        }
+        _ => true,
+    }
+}
+
 /// What an operation that is to be completed with `status` is completed with: never "pending", for
 /// nobody would complete it later, and a success where there is no failing.
 fn last<O: Operation>(status: Status) -> Status {
@@ -251,7 +273,11 @@ impl<O: Operation, F: PreOperation<O> + Registered> PreThunk<O> for F {
         };
         let (status, payload) = match F::registered().state().pre(&mut operation).0 {
             Decision::Callback(payload) => (sys::FLT_PREOP_SUCCESS_WITH_CALLBACK, Some(payload)),
-            Decision::Synchronize(payload) => (sys::FLT_PREOP_SYNCHRONIZE, Some(payload)),
+            // SAFETY: the callback data are those of this operation.
+            Decision::Synchronize(payload) if unsafe { is_synchronizable::<O>(data) } => {
+                (sys::FLT_PREOP_SYNCHRONIZE, Some(payload))
+            }
+            Decision::Synchronize(payload) => (sys::FLT_PREOP_SUCCESS_WITH_CALLBACK, Some(payload)),
             Decision::Complete {
                 status,
                 information,

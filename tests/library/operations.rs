@@ -1,8 +1,11 @@
 //! Operations: payloads from pre to post, on every path.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
 };
 
 use fltctx::{operation::parameters::Disposition, prelude::*};
@@ -149,6 +152,70 @@ fn a_payload_reaches_every_completion() {
             bench.finish();
         }
     }
+}
+
+/// A read that its caller does not wait for is not waited for by the filter either: it gets a plain
+/// call back, wherever the read completes.
+#[test]
+fn an_asynchronous_read_is_not_synchronized() {
+    for asynchronous in [false, true] {
+        let threads = Arc::new(Mutex::new(Vec::new()));
+        let bench = Bench::new(0);
+        let options = OpenOptions::create();
+        let options = if asynchronous {
+            options.asynchronous()
+        } else {
+            options
+        };
+        let file = bench.volume.open(r"\a", options).unwrap();
+        file.write(0, &[7; 60]).unwrap();
+        let (before, after) = (Arc::clone(&threads), Arc::clone(&threads));
+        bench.hook(Hooks {
+            pre_read: Some(Arc::new(move |read: &mut Pre<'_, Probe, Read>| {
+                before.lock().unwrap().push(thread::current().id());
+                read.synchronize(None)
+            })),
+            post_read: Some(Arc::new(move |_: &mut Post<'_, Probe, Read>, payload| {
+                assert!(payload.is_none());
+                after.lock().unwrap().push(thread::current().id());
+            })),
+            ..Hooks::default()
+        });
+        let read = file.read_with(0, &mut [0; 60], IoOptions::worker());
+        assert_eq!(read, Ok(60));
+        let threads: [_; 2] = threads.lock().unwrap()[..].try_into().unwrap();
+        assert_eq!(threads[0] != threads[1], asynchronous);
+        bench.hook(Hooks::default());
+        drop(file);
+        bench.finish();
+    }
+}
+
+/// A decision that was made for a read and is handed out for a create does not synchronise that.
+#[test]
+fn a_create_is_never_synchronized() {
+    let kept = Arc::new(Mutex::new(None));
+    let bench = Bench::new(0);
+    let file = bench.open(r"\a");
+    file.write(0, &[7; 60]).unwrap();
+    let (put, take) = (Arc::clone(&kept), Arc::clone(&kept));
+    bench.hook(Hooks {
+        pre_read: Some(Arc::new(move |read: &mut Pre<'_, Probe, Read>| {
+            let decision: PreResult<Option<Unique<OnHandle>>> = read.synchronize(None);
+            *put.lock().unwrap() = Some(decision);
+            PreResult::no_callback()
+        })),
+        pre_create: Some(Arc::new(move |_: &mut Pre<'_, Probe, Create>| {
+            take.lock().unwrap().take().unwrap()
+        })),
+        ..Hooks::default()
+    });
+    assert_eq!(file.read(0, &mut [0; 60]), Ok(60));
+    drop(bench.open(r"\b"));
+    assert!(kept.lock().unwrap().is_none());
+    bench.hook(Hooks::default());
+    drop(file);
+    bench.finish();
 }
 
 /// An operation whose instance is detached while it is on its way is drained: the library drops
