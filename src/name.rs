@@ -86,19 +86,22 @@ impl FileName {
     /// The whole name, e.g. `\Device\HarddiskVolume1\dir\file.txt:stream`.
     #[must_use]
     pub fn full<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
-        Utf16::new(&self.information(irql).Name)
+        // SAFETY: a string of the structure describes memory that belongs to it.
+        unsafe { Utf16::new(&self.information(irql).Name) }
     }
 
     /// The last component, without the stream.
     #[must_use]
     pub fn final_component<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
-        Utf16::new(&self.information(irql).FinalComponent)
+        // SAFETY: a string of the structure describes memory that belongs to it.
+        unsafe { Utf16::new(&self.information(irql).FinalComponent) }
     }
 
     /// The stream, with its colon, e.g. `:author`; empty for the default stream.
     #[must_use]
     pub fn stream<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
-        Utf16::new(&self.information(irql).Stream)
+        // SAFETY: a string of the structure describes memory that belongs to it.
+        unsafe { Utf16::new(&self.information(irql).Stream) }
     }
 }
 
@@ -116,12 +119,14 @@ pub struct Utf16<'a>(&'a [u16]);
 impl<'a> Utf16<'a> {
     pub(crate) const EMPTY: Self = Self(&[]);
 
-    pub(crate) fn new(string: &'a sys::UNICODE_STRING) -> Self {
+    /// # Safety
+    ///
+    /// The string's buffer is NULL, or holds `Length` bytes of initialised units for `'a`.
+    pub(crate) unsafe fn new(string: &'a sys::UNICODE_STRING) -> Self {
         if string.Buffer.is_null() {
             return Self::EMPTY;
         }
-        // SAFETY: a string in a name information structure describes memory of the structure,
-        // `Length` bytes long, that lives as long as the borrow of it.
+        // SAFETY: the caller vouches for the buffer, which is not NULL.
         Self(unsafe { slice::from_raw_parts(string.Buffer, usize::from(string.Length) / 2) })
     }
 

@@ -309,7 +309,10 @@ impl<'a> DirectoryControl<'a> {
                 Self::Query {
                     class: FileInformationClass(raw.FileInformationClass),
                     length: raw.Length,
-                    pattern: pattern.map(Utf16::new),
+                    pattern: pattern.map(|pattern| {
+                        // SAFETY: its buffer is as valid.
+                        unsafe { Utf16::new(pattern) }
+                    }),
                 }
             }
             sys::IRP_MN_NOTIFY_CHANGE_DIRECTORY | sys::IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX => {

@@ -20,7 +20,10 @@ impl DriverEntry {
         // SAFETY: the I/O manager passes a string that lives until the entry point returns, and
         // this value does not live longer.
         let string = unsafe { self.registry_path.as_ref() };
-        string.map_or(Utf16::EMPTY, Utf16::new)
+        string.map_or(Utf16::EMPTY, |string| {
+            // SAFETY: its buffer lives as long.
+            unsafe { Utf16::new(string) }
+        })
     }
 }
 
