@@ -27,8 +27,9 @@ const ANY_TAG: sys::ULONG = 0;
 ///
 /// IRQL: at most `DISPATCH_LEVEL` to make, touch and drop, as far as `T` goes along.
 ///
-/// The memory comes from `ExAllocatePoolWithTag` with `NonPagedPoolNx`: present since Windows 8,
-/// where `ExAllocatePool2` needs Windows 10, version 2004, and as an import would keep the driver
+/// The memory comes from `ExAllocatePoolWithTag` with `NonPagedPoolNx`: present since Windows 8, so
+/// not for a driver whose [`Minifilter::WINDOWS`](crate::registration::Minifilter::WINDOWS) is
+/// older. `ExAllocatePool2` needs Windows 10, version 2004, and as an import would keep the driver
 /// from loading before. Its zeroing is not missed, since the value is written at once.
 ///
 /// DDI: `ExAllocatePoolWithTag`, `ExFreePoolWithTag`.

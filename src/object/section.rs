@@ -281,7 +281,11 @@ impl<T: Context> Section<'_, T> {
         match NonNull::new(base.cast::<u8>()) {
             Some(base) if status.is_success() => Ok(View {
                 base,
-                length: usize::try_from(self.size).unwrap_or(0),
+                // The size of the stream and that of the section were not read at one moment.
+                // INVARIANT: no more than was mapped.
+                length: usize::try_from(self.size)
+                    .unwrap_or(0)
+                    .min(usize::try_from(size).unwrap_or(usize::MAX)),
                 section: PhantomData,
             }),
             _ if status.is_success() => Err(Status::UNSUCCESSFUL),
@@ -331,6 +335,9 @@ impl View<'_> {
     }
 
     /// Copies bytes from `offset` on into `buffer`, and says how many there were.
+    ///
+    /// What is not in memory is read from the file system. When that fails, the memory manager
+    /// raises an exception, which C drivers catch with `__try` and Rust cannot: the machine stops.
     pub fn read(&self, offset: usize, buffer: &mut [u8]) -> usize {
         let count = self.length.saturating_sub(offset).min(buffer.len());
         // The end does not saturate unless there is nothing to read.

@@ -30,7 +30,8 @@ use crate::Status;
 /// The value holds the driver's own state. It is made by [`Minifilter::load`], lives from before
 /// the filter is registered until after it is unregistered, and every callback gets `&self`, on
 /// many threads at once. It is dropped when the last callback has returned and every context is
-/// gone.
+/// gone. So a handle that it keeps must be given up in [`Minifilter::unload`], whatever that
+/// answers to a mandatory request: unregistering waits for the context, and the value for that.
 ///
 /// Only [`Minifilter::load`] must be written; the other methods have defaults.
 ///
