@@ -156,16 +156,28 @@ impl<'a, F: Minifilter> FileObject<'a, F> {
         let mut handle: sys::HANDLE = core::ptr::null_mut();
         let mut object: sys::PVOID = core::ptr::null_mut();
         let mut size = MaybeUninit::<sys::LARGE_INTEGER>::zeroed();
+        #[allow(clippy::cast_possible_truncation, reason = "48 bytes")]
+        let length = const { size_of::<sys::OBJECT_ATTRIBUTES>() as u32 };
+        // Without them the handle would be one of the process whose thread this is, and that
+        // process could use it and close it.
+        let mut attributes = sys::OBJECT_ATTRIBUTES {
+            Length: length,
+            RootDirectory: core::ptr::null_mut(),
+            ObjectName: core::ptr::null_mut(),
+            Attributes: sys::OBJ_KERNEL_HANDLE,
+            SecurityDescriptor: core::ptr::null_mut(),
+            SecurityQualityOfService: core::ptr::null_mut(),
+        };
         // SAFETY: the token proves the IRQL, the view that instance and file object, which are
         // there, are alive; `context` owns a reference to a section context of this filter that was
-        // never used, and the three results may be written.
+        // never used, the attributes are a kernel handle's, and the three results may be written.
         let status = Status::from_raw(unsafe {
             sys::FltCreateSectionForDataScan(
                 self.objects.Instance,
                 self.objects.FileObject,
                 context.as_raw(),
                 SECTION_MAP_READ | SECTION_QUERY,
-                core::ptr::null_mut(),
+                &raw mut attributes,
                 core::ptr::null_mut(),
                 sys::PAGE_READONLY,
                 sys::SEC_COMMIT,

@@ -186,6 +186,18 @@ impl SectionArguments {
     }
 }
 
+/// The attributes of an object without a name, whose handle belongs to the kernel.
+fn kernel_handle() -> OBJECT_ATTRIBUTES {
+    OBJECT_ATTRIBUTES {
+        Length: u32::try_from(size_of::<OBJECT_ATTRIBUTES>()).expect("48 bytes"),
+        RootDirectory: null_mut(),
+        ObjectName: null_mut(),
+        Attributes: OBJ_KERNEL_HANDLE,
+        SecurityDescriptor: null_mut(),
+        SecurityQualityOfService: null_mut(),
+    }
+}
+
 /// `FltCreateSectionForDataScan` with any arguments.
 pub(crate) fn create_section_with(
     instance: PFLT_INSTANCE,
@@ -193,6 +205,7 @@ pub(crate) fn create_section_with(
     context: PFLT_CONTEXT,
     arguments: SectionArguments,
 ) -> NTSTATUS {
+    let mut attributes = kernel_handle();
     // SAFETY: the emulator looks the objects up; the results go to places of the caller.
     unsafe {
         FltCreateSectionForDataScan(
@@ -200,7 +213,7 @@ pub(crate) fn create_section_with(
             file,
             context,
             FILE_GENERIC_READ,
-            null_mut(),
+            &raw mut attributes,
             null_mut(),
             arguments.protection,
             arguments.attributes,

@@ -472,6 +472,14 @@ fn create_section(
 ) -> (NTSTATUS, Section) {
     let (mut handle, mut object) = (null_mut(), null_mut());
     let file = file.file_object();
+    let mut attributes = OBJECT_ATTRIBUTES {
+        Length: u32::try_from(size_of::<OBJECT_ATTRIBUTES>()).expect("48 bytes"),
+        RootDirectory: null_mut(),
+        ObjectName: null_mut(),
+        Attributes: OBJ_KERNEL_HANDLE,
+        SecurityDescriptor: null_mut(),
+        SecurityQualityOfService: null_mut(),
+    };
     // SAFETY: an export checks its arguments itself; the places for the results are ours.
     let status = unsafe {
         FltCreateSectionForDataScan(
@@ -479,7 +487,7 @@ fn create_section(
             file,
             context.context,
             0,
-            null_mut(),
+            &raw mut attributes,
             null_mut(),
             protection,
             SEC_COMMIT,

@@ -13,7 +13,7 @@ const OPEN_IF: ULONG = 0x80;
 pub(super) struct Attributes {
     pub(super) path: Option<String>,
     pub(super) open_if: bool,
-    kernel: bool,
+    pub(super) kernel: bool,
 }
 
 impl Attributes {

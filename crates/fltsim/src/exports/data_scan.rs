@@ -1,5 +1,6 @@
 //! Sections for data scans.
 
+use super::attributes::Attributes;
 use super::context::file_key;
 use super::{enter_below, exports, file_object, instance, write};
 use crate::config::WindowsVersion;
@@ -143,7 +144,7 @@ exports! {
         file: PFILE_OBJECT,
         context: PFLT_CONTEXT,
         _access: ACCESS_MASK,
-        _attributes: POBJECT_ATTRIBUTES,
+        attributes: POBJECT_ATTRIBUTES,
         _maximum: *mut LARGE_INTEGER,
         protection: ULONG,
         allocation: ULONG,
@@ -157,6 +158,16 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         enter(&machine, CALL);
+        // SAFETY: null, or attributes of the caller.
+        let attributes = match unsafe { Attributes::read(attributes) } {
+            Ok(attributes) => attributes,
+            Err(status) => return status,
+        };
+        if !attributes.kernel {
+            let text = "the attributes of a section must have OBJ_KERNEL_HANDLE: otherwise its handle \
+                is one of the calling process";
+            machine.verifier.violation(Rule::V17, CALL, text);
+        }
         let request = Request {
             context,
             protection,
@@ -168,7 +179,7 @@ exports! {
         };
         conflict_now(&machine, &owner, context);
         let length = contents.len();
-        let (closing, section) = crate::kernel::section::open(&machine, &owner.filter, contents, CALL);
+        let (closing, section) = crate::kernel::section::open(&machine, &owner.filter, contents, attributes.kernel, CALL);
         // SAFETY: the caller passes null or a place for the handle.
         unsafe { write(handle, closing) };
         // SAFETY: the same for the object.

@@ -75,6 +75,7 @@ pub(crate) fn open(
     machine: &Inner,
     filter: &Arc<Filter>,
     contents: Box<[u8]>,
+    kernel: bool,
     call: &'static str,
 ) -> (HANDLE, Arc<Section>) {
     let this = machine.this();
@@ -94,7 +95,7 @@ pub(crate) fn open(
     );
     section.reference(call);
     let grant = Grant {
-        kernel: true,
+        kernel,
         filter: Some(Arc::clone(filter)),
         ..Grant::default()
     };
