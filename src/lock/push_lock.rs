@@ -112,7 +112,8 @@ impl<T> ReadWriteLock for PushLock<T> {
 
 impl<T> Drop for PushLock<T> {
     fn drop(&mut self) {
-        // SAFETY: by the invariant this is a push lock; nobody holds it, because guards borrow it.
+        // SAFETY: by the invariant this is a push lock; nobody will release it any more, because
+        // guards borrow it, and one that was forgotten does nothing.
         // Cleanup callbacks run at APC_LEVEL or below, and a `PoolBox` that holds one does not get
         // higher (`UsableAt`).
         unsafe { sys::FltDeletePushLock(self.raw.get()) }

@@ -151,7 +151,8 @@ impl<T> ReadWriteLock for Resource<T> {
 
 impl<T> Drop for Resource<T> {
     fn drop(&mut self) {
-        // SAFETY: by the invariant this is a resource; nobody holds it, because guards borrow it.
+        // SAFETY: by the invariant this is a resource; nobody will release it any more, because
+        // guards borrow it, and one that was forgotten does nothing.
         // The IRQL is at most DISPATCH_LEVEL, as wherever safe code runs; success is documented.
         let _success = unsafe { sys::ExDeleteResourceLite(self.raw.get()) };
     }

@@ -345,7 +345,9 @@ impl<O: HasPost, F: SafePostOperation<O> + Registered> SafePostThunk<O> for F {
             // SAFETY: the Filter Manager's arguments, at a low IRQL.
             return unsafe { F::run(data, objects, completion) };
         }
-        // SAFETY: the Filter Manager's arguments, not draining; the value ends here.
+        // SAFETY: the Filter Manager's arguments, not draining; the value ends here. The IRQL is at
+        // most that of a post-operation callback for `O`; a create does not get here, because it
+        // completes at PASSIVE_LEVEL.
         let mut operation = unsafe { Post::<F, O>::new(data, objects) };
         let is_irp = operation.flags() & sys::FLTFL_CALLBACK_DATA_IRP_OPERATION != 0;
         if is_irp && !operation.is_paging_io() {

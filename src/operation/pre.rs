@@ -272,12 +272,13 @@ impl<O: Operation, F: PreOperation<O> + Registered> PreThunk<O> for F {
             typed: PhantomData,
         };
         let (status, payload) = match F::registered().state().pre(&mut operation).0 {
-            Decision::Callback(payload) => (sys::FLT_PREOP_SUCCESS_WITH_CALLBACK, Some(payload)),
             // SAFETY: the callback data are those of this operation.
             Decision::Synchronize(payload) if unsafe { is_synchronizable::<O>(data) } => {
                 (sys::FLT_PREOP_SYNCHRONIZE, Some(payload))
             }
-            Decision::Synchronize(payload) => (sys::FLT_PREOP_SUCCESS_WITH_CALLBACK, Some(payload)),
+            Decision::Callback(payload) | Decision::Synchronize(payload) => {
+                (sys::FLT_PREOP_SUCCESS_WITH_CALLBACK, Some(payload))
+            }
             Decision::Complete {
                 status,
                 information,
