@@ -91,9 +91,11 @@ impl<F: Minifilter> Transaction<'_, F> {
     /// that the instance is enlisted for `notifications`. The returned handle owns a reference; the
     /// transaction holds one of its own until it ends. `value` may run more than once.
     ///
-    /// The race that the C samples leave open is closed here: when another thread's enlistment
-    /// fails and it deletes the context that this thread has just found, this thread notices that
-    /// its context is no longer attached and starts over.
+    /// The C samples leave a race open: another thread's enlistment fails, and it deletes the context
+    /// that this thread has just found. Here this thread looks again after it has enlisted, and
+    /// starts over when its context is no longer attached. That narrows the race: a thread that is
+    /// held up between its failure and its deletion comes too late to be noticed, and leaves this
+    /// one with a context that is no longer attached.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Transactions: enlisting, notifications, and the race that the C samples leave open.
+//! Transactions: enlisting, notifications, and what a failed one leaves.
 
 use std::sync::{Arc, Mutex};
 
