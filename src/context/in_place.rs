@@ -42,6 +42,31 @@ unsafe impl<T, C: FnOnce(*mut T)> InPlace<T> for ByClosure<C> {
     }
 }
 
+/// Where a recipe of [`in_place!`](crate::in_place) writes. The inner rules of that macro, which any
+/// code can call, take this and no pointer: only `unsafe` code makes one.
+///
+/// # Invariants
+///
+/// What [`InPlace::write`] asks of its argument.
+#[doc(hidden)]
+pub struct Place<T>(*mut T);
+
+impl<T> Place<T> {
+    /// # Safety
+    ///
+    /// `place` is the argument of [`InPlace::write`].
+    pub const unsafe fn new(place: *mut T) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(place)
+    }
+
+    /// The pointer.
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut T {
+        self.0
+    }
+}
+
 /// Picks no impl for a type that is `Unpin`: a field that is built in place must not be moved out
 /// by way of a hand-written `impl Unpin`, which is safe code.
 #[doc(hidden)]
@@ -75,6 +100,8 @@ macro_rules! in_place {
     ($ty:ident { $($fields:tt)* }) => {{
         // What the driver wrote is evaluated here, outside of every `unsafe` block.
         let write = move |place: *mut $ty| {
+            // SAFETY: the closure becomes a recipe below, and is called as one only.
+            let place = unsafe { $crate::context::Place::new(place) };
             $crate::in_place!(@write $ty, place, $($fields)*);
             #[allow(unreachable_code, clippy::diverging_sub_expression)]
             if false {
@@ -92,9 +119,10 @@ macro_rules! in_place {
             #[allow(clippy::redundant_closure_call)]
             let value = (|| $value)();
             $crate::in_place!(@aligned $ty, $field);
+            let whole = $crate::context::Place::<$ty>::as_ptr(&$place);
             // SAFETY: the field is part of the place, which may be written and is not
             // initialised yet; it is aligned, because there can be a reference to it.
-            unsafe { (&raw mut (*$place).$field).write(value) };
+            unsafe { (&raw mut (*whole).$field).write(value) };
         }
         $($crate::in_place!(@write $ty, $place, $($rest)*);)?
     };
@@ -108,8 +136,9 @@ macro_rules! in_place {
             #[allow(clippy::redundant_closure_call)]
             let recipe = (|| $recipe)();
             $crate::in_place!(@aligned $ty, $field);
+            let whole = $crate::context::Place::<$ty>::as_ptr(&$place);
             // SAFETY: as above, and the whole does not move, so neither does the field.
-            unsafe { $crate::context::InPlace::write(recipe, &raw mut (*$place).$field) };
+            unsafe { $crate::context::InPlace::write(recipe, &raw mut (*whole).$field) };
         }
         $($crate::in_place!(@write $ty, $place, $($rest)*);)?
     };

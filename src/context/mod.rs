@@ -28,9 +28,9 @@ pub use declaration::DeclaredBy;
 pub use error::{AllocateError, DeleteError, GetError, InsertError, SetError, SetFailure};
 pub use family::{Absent, Family, Fixed, Member, MemberRef, OneOf, VariableMember};
 pub use handle::{Shared, Unique};
-#[doc(hidden)]
-pub use in_place::MustNotBeUnpin;
 pub use in_place::{ByClosure, InPlace, by_closure};
+#[doc(hidden)]
+pub use in_place::{MustNotBeUnpin, Place};
 pub use related::{ContextTuple, TupleAfter, TupleBefore};
 pub(crate) use slot::Obtained;
 pub use slot::{Replaced, Slot};
