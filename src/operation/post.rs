@@ -41,7 +41,10 @@ pub trait PostOperation<O: HasPost>: PreOperation<O> {
 /// A filter that acts after the operation `O`, where it is safe to get and set contexts.
 ///
 /// The library runs the callback at once when the IRQL allows it, and from a worker thread
-/// otherwise (`FltDoCompletionProcessingWhenSafe`).
+/// otherwise (`FltDoCompletionProcessingWhenSafe`). Reads, writes and flushes, which a driver of the
+/// storage stack can complete, are not posted, because that can deadlock: those that complete at
+/// `DISPATCH_LEVEL` are [refused](SafePostOperation::refused). To have them run,
+/// [synchronise](super::Pre::synchronize) them.
 #[diagnostic::on_unimplemented(
     message = "the filter `{Self}` has no safe post-operation callback for `{O}`",
     label = "`SafePostOperation<{O}>` is missing",
@@ -53,8 +56,8 @@ pub trait SafePostOperation<O: HasPost>: PreOperation<O> {
     /// DDI: `FltDoCompletionProcessingWhenSafe`. IRQL: at most `APC_LEVEL`.
     fn safe_post(&self, operation: &mut SafePost<'_, Self, O>, completion: Self::Completion);
 
-    /// The operation completed at `DISPATCH_LEVEL` and cannot be posted to a worker thread (paging
-    /// I/O, or no IRP). The default drops the payload.
+    /// The operation completed at `DISPATCH_LEVEL` and cannot be posted to a worker thread (a read,
+    /// write or flush, paging I/O, or no IRP). The default drops the payload.
     ///
     /// DDI: `FltDoCompletionProcessingWhenSafe` returning `FALSE`. IRQL: `DISPATCH_LEVEL`.
     fn refused(&self, operation: &mut Post<'_, Self, O>, completion: Self::Completion) {
@@ -349,11 +352,16 @@ impl<O: HasPost, F: SafePostOperation<O> + Registered> SafePostThunk<O> for F {
         // most that of a post-operation callback for `O`; a create does not get here, because it
         // completes at PASSIVE_LEVEL.
         let mut operation = unsafe { Post::<F, O>::new(data, objects) };
+        let is_postable = !matches!(
+            O::MAJOR,
+            sys::IRP_MJ_READ | sys::IRP_MJ_WRITE | sys::IRP_MJ_FLUSH_BUFFERS
+        );
         let is_irp = operation.flags() & sys::FLTFL_CALLBACK_DATA_IRP_OPERATION != 0;
-        if is_irp && !operation.is_paging_io() {
+        if is_postable && is_irp && !operation.is_paging_io() {
             let mut status = sys::FLT_POSTOP_FINISHED_PROCESSING;
-            // SAFETY: this is a post-operation callback of an IRP that is not paging I/O and does
-            // not drain; the arguments are handed on, and the status may be written.
+            // SAFETY: this is a post-operation callback of an IRP that is not paging I/O, that no
+            // driver of the storage stack completes, and that does not drain; the arguments are
+            // handed on, and the status may be written.
             let arranged = unsafe {
                 sys::FltDoCompletionProcessingWhenSafe(
                     data,

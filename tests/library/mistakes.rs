@@ -292,6 +292,7 @@ fn m09_the_library_writes_the_table_of_callbacks() {
             (sys::IRP_MJ_CREATE, true, true),
             (sys::IRP_MJ_READ, true, true),
             (sys::IRP_MJ_WRITE, true, true),
+            (sys::IRP_MJ_SET_INFORMATION, true, true),
             (sys::IRP_MJ_CLEANUP, true, false),
             (sys::IRP_MJ_OPERATION_END, false, false),
         ]

@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use fltctx::{operation::parameters::Disposition, prelude::*};
+use fltctx::{
+    operation::parameters::{Disposition, FileInformationClass},
+    prelude::*,
+};
 use fltsim::{IoOptions, OpenOptions, filesystem::Personality};
 
 use crate::{
@@ -274,7 +277,7 @@ fn counting_writes(run: &Arc<AtomicU32>, refused: &Arc<AtomicU32>) -> Hooks {
         )),
         refused_write: Some(Arc::new(
             move |write: &mut Post<'_, Probe, Write>, context| {
-                assert!(write.is_paging_io());
+                assert_eq!(write.parameters().length, 60);
                 assert_eq!(drops(context.unwrap().id()), 0);
                 refused.fetch_add(1, Ordering::Relaxed);
             },
@@ -283,8 +286,9 @@ fn counting_writes(run: &Arc<AtomicU32>, refused: &Arc<AtomicU32>) -> Hooks {
     }
 }
 
-/// A safe post-operation runs at a low IRQL wherever the write completes; only paging I/O that
-/// completes at `DISPATCH_LEVEL` is refused, and then the driver gets the payload all the same.
+/// A safe post-operation of a write runs if that completes at a low IRQL. At `DISPATCH_LEVEL` it is
+/// refused, paging I/O or not: waiting for a worker thread there could be waiting for oneself. The
+/// driver gets the payload all the same.
 #[test]
 fn a_safe_post_operation_runs_where_it_is_safe() {
     for seed in SEEDS {
@@ -294,7 +298,6 @@ fn a_safe_post_operation_runs_where_it_is_safe() {
         assert_eq!(file.write(0, &[1; 60]), Ok(60));
         for options in [
             IoOptions::worker(),
-            IoOptions::dispatch(),
             IoOptions::default().fast_io(),
             IoOptions::default().paging(),
             IoOptions::worker().paging(),
@@ -302,12 +305,58 @@ fn a_safe_post_operation_runs_where_it_is_safe() {
             assert_eq!(file.write_with(0, &[2; 60], options), Ok(60), "{options:?}");
         }
         bench.machine.settle();
-        assert_eq!(run.load(Ordering::Relaxed), 6);
+        assert_eq!(run.load(Ordering::Relaxed), 5);
         assert_eq!(refused.load(Ordering::Relaxed), 0);
-        let refusal = IoOptions::dispatch().paging();
-        assert_eq!(file.write_with(0, &[3; 60], refusal), Ok(60));
-        assert_eq!(run.load(Ordering::Relaxed), 6);
-        assert_eq!(refused.load(Ordering::Relaxed), 1);
+        for options in [IoOptions::dispatch(), IoOptions::dispatch().paging()] {
+            assert_eq!(file.write_with(0, &[3; 60], options), Ok(60), "{options:?}");
+        }
+        bench.machine.settle();
+        assert_eq!(run.load(Ordering::Relaxed), 5);
+        assert_eq!(refused.load(Ordering::Relaxed), 2);
+        let posted = bench.machine.calls("FltDoCompletionProcessingWhenSafe");
+        assert_eq!(posted, 0);
+        drop(file);
+        bench.finish();
+    }
+}
+
+/// A safe post-operation of what the file system completes by itself is posted to a worker thread.
+#[test]
+fn a_safe_post_operation_is_posted() {
+    for seed in SEEDS {
+        let run = Arc::new(AtomicU32::new(0));
+        let bench = Bench::new(seed);
+        let file = bench.open(r"\a");
+        bench.hook(Hooks {
+            pre_set: Some(Arc::new(|set: &mut Pre<'_, Probe, SetInformation>| {
+                let slot = set.slot::<OnStream>();
+                PreResult::callback(slot.get_or_insert_with(OnStream::default).ok())
+            })),
+            safe_set: Some({
+                let run = Arc::clone(&run);
+                Arc::new(
+                    move |set: &mut SafePost<'_, Probe, SetInformation>, context| {
+                        let (got,) = set.contexts::<(OnStream,)>();
+                        assert!(got.unwrap().ptr_eq(&context.unwrap()));
+                        run.fetch_add(1, Ordering::Relaxed);
+                    },
+                )
+            }),
+            ..Hooks::default()
+        });
+        for (posted, options) in [IoOptions::worker(), IoOptions::dispatch()]
+            .into_iter()
+            .enumerate()
+        {
+            let size = 100_i64.to_le_bytes();
+            let class = FileInformationClass::END_OF_FILE.0;
+            file.set_information_with(class, &size, options).unwrap();
+            bench.machine.settle();
+            assert_eq!(run.swap(0, Ordering::Relaxed), 1, "{options:?}");
+            let calls = bench.machine.calls("FltDoCompletionProcessingWhenSafe");
+            assert_eq!(calls, posted as u64);
+        }
+        bench.hook(Hooks::default());
         drop(file);
         bench.finish();
     }

@@ -142,6 +142,10 @@ pub(crate) struct Hooks {
     pub safe_write: Option<SafeWrite>,
     /// Runs when that is refused.
     pub refused_write: Option<RefusedWrite>,
+    /// Runs before information is set.
+    pub pre_set: Option<PreSet>,
+    /// Runs in the safe post-operation of that.
+    pub safe_set: Option<SafeSet>,
     /// Runs in pre-cleanup.
     pub pre_cleanup: Option<PreCleanup>,
     /// Makes loading fail.
@@ -161,6 +165,8 @@ type PostRead = Arc<dyn Fn(&mut Post<'_, Probe, Read>, Option<Shared<OnStream>>)
 type PreWrite = Arc<dyn Fn(&mut Pre<'_, Probe, Write>) -> PreResult<Payload> + Send + Sync>;
 type SafeWrite = Arc<dyn Fn(&mut SafePost<'_, Probe, Write>, Payload) + Send + Sync>;
 type RefusedWrite = Arc<dyn Fn(&mut Post<'_, Probe, Write>, Payload) + Send + Sync>;
+type PreSet = Arc<dyn Fn(&mut Pre<'_, Probe, SetInformation>) -> PreResult<Payload> + Send + Sync>;
+type SafeSet = Arc<dyn Fn(&mut SafePost<'_, Probe, SetInformation>, Payload) + Send + Sync>;
 type PreCleanup =
     Arc<dyn Fn(&mut Pre<'_, Probe, Cleanup>) -> PreResult<NoPostOperation> + Send + Sync>;
 type Payload = Option<Shared<OnStream>>;
@@ -196,6 +202,8 @@ impl Hooks {
         pre_write: None,
         safe_write: None,
         refused_write: None,
+        pre_set: None,
+        safe_set: None,
         pre_cleanup: None,
         load: None,
     };
@@ -329,6 +337,24 @@ impl SafePostOperation<Write> for Probe {
     }
 }
 
+impl PreOperation<SetInformation> for Probe {
+    type Completion = Option<Shared<OnStream>>;
+
+    fn pre(&self, set: &mut Pre<'_, Self, SetInformation>) -> PreResult<Self::Completion> {
+        hooks()
+            .pre_set
+            .map_or_else(PreResult::no_callback, |hook| hook(set))
+    }
+}
+
+impl SafePostOperation<SetInformation> for Probe {
+    fn safe_post(&self, set: &mut SafePost<'_, Self, SetInformation>, payload: Self::Completion) {
+        if let Some(hook) = hooks().safe_set {
+            hook(set, payload);
+        }
+    }
+}
+
 impl PreOperation<Cleanup> for Probe {
     type Completion = NoPostOperation;
 
@@ -341,7 +367,9 @@ impl PreOperation<Cleanup> for Probe {
 
 driver_entry!(
     Probe,
-    operations![FlushBuffers: pre, Create, Read, Write: safe, Cleanup: pre]
+    operations![
+        FlushBuffers: pre, Create, Read, Write: safe, SetInformation: safe, Cleanup: pre
+    ]
 );
 
 /// One test's machine, with the probe loaded and attached to one volume.
