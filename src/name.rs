@@ -94,7 +94,10 @@ impl FileName {
     #[must_use]
     pub fn final_component<'a, I: ApcOrBelow>(&'a self, irql: &'a I) -> Utf16<'a> {
         // SAFETY: a string of the structure describes memory that belongs to it.
-        unsafe { Utf16::new(&self.information(irql).FinalComponent) }
+        let component = unsafe { Utf16::new(&self.information(irql).FinalComponent) };
+        // The Filter Manager counts the stream to the component.
+        let name = component.0.strip_suffix(self.stream(irql).0);
+        Utf16(name.unwrap_or(component.0))
     }
 
     /// The stream, with its colon, e.g. `:author`; empty for the default stream.

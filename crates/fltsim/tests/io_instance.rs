@@ -412,8 +412,8 @@ fn file_names() {
         [
             format!("{start}\\File.txt | {start} | \\ | File.txt | txt | "),
             format!("{start}\\File.txt | {start} | \\ | File.txt | txt | "),
-            format!("{start}\\FILE.TXT:s | {start} | \\ | FILE.TXT | TXT | :s"),
-            format!("{start}\\File.txt:s | {start} | \\ | File.txt | txt | :s"),
+            format!("{start}\\FILE.TXT:s | {start} | \\ | FILE.TXT:s | TXT | :s"),
+            format!("{start}\\File.txt:s | {start} | \\ | File.txt:s | txt | :s"),
         ]
     );
     filter.unload().unwrap();

@@ -231,7 +231,7 @@ impl NameInformation {
 pub(crate) struct Parts {
     /// With both backslashes.
     pub(crate) parent: std::ops::Range<usize>,
-    /// Without the stream.
+    /// With the stream.
     pub(crate) last: std::ops::Range<usize>,
     /// Without the dot.
     pub(crate) extension: std::ops::Range<usize>,
@@ -257,7 +257,7 @@ impl Parts {
             rfind(&path[start..stream], '.').map_or(stream, |position| start + position + 1);
         Self {
             parent: 0..start,
-            last: start..stream,
+            last: start..path.len(),
             extension: extension..stream,
             stream: stream..path.len(),
         }
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_name_comes_apart() {
-        assert_eq!(parts("\\a\\b.c.txt:s"), ["\\a\\", "b.c.txt", "txt", ":s"]);
+        assert_eq!(parts("\\a\\b.c.txt:s"), ["\\a\\", "b.c.txt:s", "txt", ":s"]);
         assert_eq!(parts("\\a"), ["\\", "a", "", ""]);
         assert_eq!(parts("\\"), ["\\", "", "", ""]);
         assert_eq!(parts("\\a.b\\c"), ["\\a.b\\", "c", "", ""]);
