@@ -102,7 +102,7 @@ macro_rules! low_irql_view {
             /// # Errors
             ///
             /// The status of `FltGetFileNameInformation`, e.g. when the file system cannot be
-            /// asked now.
+            /// asked now, and `STATUS_NOT_SUPPORTED` for an operation without a file object.
             ///
             /// DDI: `FltGetFileNameInformation`, `FltParseFileNameInformation`. IRQL: at most
             /// `APC_LEVEL`, proved by the borrow.
@@ -112,6 +112,9 @@ macro_rules! low_irql_view {
             ) -> Result<crate::name::FileName, crate::Status>
             $(where $param: $bound)?
             {
+                if self.objects.FileObject.is_null() {
+                    return Err(crate::Status::NOT_SUPPORTED);
+                }
                 // SAFETY: the data are those of this callback, at APC_LEVEL or below.
                 unsafe { crate::name::FileName::get(self.data, format) }
             }

@@ -2,7 +2,7 @@
 
 use std::{mem, ptr, sync::Arc};
 
-use fltctx::{operation::Operations, prelude::*, sys};
+use fltctx::{name::NameFormat, operation::Operations, prelude::*, sys};
 
 use crate::probe::{Bench, Hooks, Probe};
 
@@ -105,6 +105,8 @@ fn an_operation_may_have_no_file_object() {
                 read.file_object().is_directory(),
                 Err(Status::NOT_SUPPORTED)
             );
+            let name = read.file_name(NameFormat::Opened);
+            assert_eq!(name.err(), Some(Status::NOT_SUPPORTED));
             PreResult::no_callback()
         })),
         ..Hooks::default()
