@@ -340,10 +340,9 @@ fn a_boxed_payload_reaches_every_completion() {
     let bench = Bench::new();
     let calls = |name| bench.machine.calls(name);
     let file = bench.open(r"\a");
-    // Safe post-operation callbacks, one from a worker and one refused.
+    // Safe post-operation callbacks, one on a worker's thread and one refused.
     file.write(0, &[7; 100]).unwrap();
-    file.write_with(0, &[7; 100], IoOptions::dispatch())
-        .unwrap();
+    file.write_with(0, &[7; 100], IoOptions::worker()).unwrap();
     file.write_with(0, &[7; 100], IoOptions::dispatch().paging())
         .unwrap();
     bench.machine.settle();
