@@ -109,10 +109,10 @@ impl Walk {
 impl Active {
     /// An exception, or a leaving of blocks, that begins at a state. It counts when [`ACTIVE`] says
     /// so.
-    fn new(start: Context) -> Self {
+    fn new(start: &Context) -> Self {
         Self {
-            start,
-            frame: start,
+            start: *start,
+            frame: *start,
             dispatcher: Dispatcher::NONE,
             below: ACTIVE.get(),
         }
@@ -176,7 +176,7 @@ pub(crate) unsafe extern "win64" fn dispatch(record: *mut Record, context: *mut 
         start.rip = caller;
         start.registers[super::context::RSP] += 8;
     }
-    let mut active = Active::new(start);
+    let mut active = Active::new(&start);
     let below = active.below;
     let mut walk = Walk::new(&start, below);
     ACTIVE.set(&raw const active);
@@ -371,7 +371,7 @@ pub(crate) unsafe extern "win64" fn c_handler(
 /// The context is the state of driver code, and the target a frame of it or above.
 pub(crate) unsafe fn leave(context: &Context, target_frame: u64, target: u64) -> ! {
     let mut record = Record::new(UNWIND, 0, context.rip, &[]);
-    let active = Active::new(*context);
+    let active = Active::new(context);
     ACTIVE.set(&raw const active);
     // SAFETY: by this function's contract; what is being handled begins at the context.
     unsafe { unwind_to(target_frame, target, &raw mut record, 0) }

@@ -906,6 +906,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("ZwWaitForMultipleObjects", PASSIVE_LEVEL),
     ("ZwWaitForSingleObject", PASSIVE_LEVEL),
     ("ZwWriteFile", PASSIVE_LEVEL),
+    ("_local_unwind", HIGH),
     ("vDbgPrintEx", HIGH),
     ("vDbgPrintExWithPrefix", HIGH),
 ];
