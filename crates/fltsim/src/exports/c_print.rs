@@ -248,13 +248,11 @@ unsafe fn print_prefixed(
     format: *const u8,
     arguments: *const u64,
 ) -> ULONG {
-    super::here(call);
     // SAFETY: by this function's contract.
     let prefix = unsafe { super::rtl::terminated_bytes(prefix.cast()) };
+    let prefix = String::from_utf8_lossy(&prefix);
     // SAFETY: as above.
-    let text = unsafe { debug_print::format(format.cast(), arguments) };
-    debug_print::print(&(String::from_utf8_lossy(&prefix).into_owned() + &text));
-    0
+    unsafe { super::kernel::print_as(call, &prefix, format.cast(), arguments) }
 }
 
 /// A function with variable arguments: it stores those that came in registers where the others

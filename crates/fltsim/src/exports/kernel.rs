@@ -4,6 +4,7 @@ use super::{enter, exports, instance};
 use crate::kernel::handle::downcast;
 use crate::kernel::{debug_print, irql, pool, scope, section, shared_section};
 use crate::manager::{Object, find};
+use crate::verifier::Rule;
 use fltmgr_sys::*;
 
 const STATUS_INVALID_VIEW_SIZE: NTSTATUS = 0xC000_001F_u32.cast_signed();
@@ -51,15 +52,25 @@ pub(super) fn free_within(call: &'static str, memory: PVOID, tag: ULONG) {
     pool::free(machine.as_deref(), call, memory as usize, tag);
 }
 
+/// Prints a message after a prefix.
+///
 /// # Safety
 /// As for `print`.
-unsafe fn print_as(call: &'static str, format: *const CHAR, arguments: *const u64) -> ULONG {
-    if let Some(machine) = scope::machine() {
-        enter(&machine, call);
-    }
+pub(super) unsafe fn print_as(
+    call: &'static str,
+    prefix: &str,
+    format: *const CHAR,
+    arguments: *const u64,
+) -> ULONG {
+    super::here(call);
     // SAFETY: by this function's contract.
-    let message = unsafe { debug_print::format(format, arguments) };
-    debug_print::print(&message);
+    let message = unsafe { debug_print::message(format, arguments) };
+    let level = irql::current();
+    if message.is_unicode && level > PASSIVE_LEVEL {
+        let text = format!("{call} has Unicode to convert at IRQL {level}; the maximum is 0");
+        super::misuse(Rule::V6, call, text);
+    }
+    debug_print::print(&(prefix.to_owned() + &message.text));
     0
 }
 
@@ -70,7 +81,7 @@ fltapi! {
     /// `format` is a C string, and `arguments` points to the arguments that it asks for.
     unsafe fn print(format: *const CHAR, arguments: *const u64) -> ULONG {
         // SAFETY: by this function's contract.
-        unsafe { print_as("DbgPrint", format, arguments) }
+        unsafe { print_as("DbgPrint", "", format, arguments) }
     }
 
     /// What `DbgPrintEx` comes down to.
@@ -79,7 +90,7 @@ fltapi! {
     /// As for `print`.
     unsafe fn print_ex(format: *const CHAR, arguments: *const u64) -> ULONG {
         // SAFETY: by this function's contract.
-        unsafe { print_as("DbgPrintEx", format, arguments) }
+        unsafe { print_as("DbgPrintEx", "", format, arguments) }
     }
 }
 
@@ -149,6 +160,7 @@ exports! {
 
     /// Raises the IRQL to `DISPATCH_LEVEL` and returns the old one.
     unsafe fn KeRaiseIrqlToDpcLevel() -> KIRQL {
+        super::here("KeRaiseIrqlToDpcLevel");
         irql::set(DISPATCH_LEVEL)
     }
 
@@ -300,5 +312,63 @@ exports! {
             super::bad_pointer(CALL, "Object", object as usize, "referenced kernel object");
         }
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::testing::broken_at;
+
+    const TAG: ULONG = u32::from_le_bytes(*b"Test");
+
+    #[test]
+    fn paged_pool_is_not_for_dispatch_level() {
+        let use_at = |level, flags| {
+            broken_at(level, || {
+                // SAFETY: allocating has no contract.
+                let memory = unsafe { ExAllocatePool2(flags, 8, TAG) };
+                // SAFETY: memory that was just allocated.
+                unsafe { ExFreePoolWithTag(memory, TAG) };
+            })
+        };
+        assert_eq!(use_at(APC_LEVEL, POOL_FLAG_PAGED), []);
+        assert_eq!(use_at(DISPATCH_LEVEL, 0), []);
+        let expected = ["ExAllocatePool2", "ExFreePoolWithTag"].map(|call| (Rule::V6, call));
+        assert_eq!(use_at(DISPATCH_LEVEL, POOL_FLAG_PAGED), expected);
+    }
+
+    #[test]
+    fn unicode_is_printed_at_passive_level_only() {
+        let print_at = |level, format: &std::ffi::CStr, argument: u64| {
+            broken_at(level, || {
+                // SAFETY: a C string that asks for the one argument.
+                unsafe { print(format.as_ptr(), &raw const argument) };
+            })
+        };
+        let wide = [u16::from(b'w'), 0];
+        let wide = wide.as_ptr() as u64;
+        let narrow = c"n".as_ptr() as u64;
+        assert_eq!(print_at(DISPATCH_LEVEL, c"%s", narrow), []);
+        assert_eq!(print_at(DISPATCH_LEVEL, c"%hS", narrow), []);
+        assert_eq!(print_at(DISPATCH_LEVEL, c"%lu", 7), []);
+        for format in [c"%ws", c"%ls", c"%S"] {
+            assert_eq!(print_at(PASSIVE_LEVEL, format, wide), []);
+            let expected = [(Rule::V6, "DbgPrint")];
+            assert_eq!(print_at(APC_LEVEL, format, wide), expected, "{format:?}");
+        }
+        for format in [c"%wZ", c"%wc", c"%C", c"%lc"] {
+            let expected = [(Rule::V6, "DbgPrint")];
+            assert_eq!(print_at(APC_LEVEL, format, 0), expected, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn the_irql_is_raised_to_dispatch_level_from_below() {
+        // SAFETY: no contract.
+        let raise = || _ = unsafe { KeRaiseIrqlToDpcLevel() };
+        assert_eq!(broken_at(DISPATCH_LEVEL, raise), []);
+        let expected = [(Rule::V6, "KeRaiseIrqlToDpcLevel")];
+        assert_eq!(broken_at(DISPATCH_LEVEL + 1, raise), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! Memory descriptor lists.
 
-use super::{enter, exports};
+use super::{enter, exports, here_at_most};
 use crate::image::{Context, raise, with_context};
 use crate::kernel::memory::Access;
 use crate::kernel::{mdl, scope};
@@ -16,6 +16,11 @@ fn here(call: &'static str) -> Option<Arc<Inner>> {
     let machine = scope::machine()?;
     enter(&machine, call);
     Some(machine)
+}
+
+/// Of a user's pages only threads that can wait may do this.
+fn limit_of(mode: KPROCESSOR_MODE) -> Option<KIRQL> {
+    (mode != 0).then_some(APC_LEVEL)
 }
 
 fn usize_of(length: impl Into<u64>) -> usize {
@@ -44,9 +49,9 @@ unsafe extern "win64" fn probe_and_lock_pages(context: *mut Context, arguments: 
 /// when this has returned.
 fn try_lock(list: *mut MDL, mode: u64, operation: u64) -> Option<u32> {
     const CALL: &str = "MmProbeAndLockPages";
-    let machine = here(CALL)?;
     // Both are narrower than a register, whose upper part is anything.
     let mode = KPROCESSOR_MODE::from(mode & 0xFF != 0);
+    let machine = here_at_most(CALL, limit_of(mode))?;
     let access = if operation.trailing_zeros() >= 32 {
         Access::Read
     } else {
@@ -137,7 +142,7 @@ exports! {
     /// Maps the pages of a list.
     unsafe fn MmMapLockedPages(list: *mut MDL, mode: KPROCESSOR_MODE) -> PVOID {
         const CALL: &str = "MmMapLockedPages";
-        let machine = here(CALL);
+        let machine = here_at_most(CALL, limit_of(mode));
         machine.map_or(null_mut(), |machine| mdl::map(&machine, CALL, list, mode))
     }
 
@@ -151,7 +156,7 @@ exports! {
         _priority: ULONG,
     ) -> PVOID {
         const CALL: &str = "MmMapLockedPagesSpecifyCache";
-        let machine = here(CALL).filter(|_| cache < CACHE_TYPES);
+        let machine = here_at_most(CALL, limit_of(mode)).filter(|_| cache < CACHE_TYPES);
         machine.map_or(null_mut(), |machine| mdl::map(&machine, CALL, list, mode))
     }
 
@@ -207,4 +212,66 @@ exports! {
 /// images only, and has no symbol.
 pub(super) fn resolve_raising(name: &str) -> Option<usize> {
     (name == "MmProbeAndLockPages").then_some(probe_and_lock as *const () as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::testing::broken_at;
+    use crate::verifier::Rule;
+
+    const KERNEL: KPROCESSOR_MODE = 0;
+    const USER: KPROCESSOR_MODE = 1;
+
+    /// Describes memory, locks it for a mode, maps it for that mode, and takes all of it back.
+    fn use_memory(memory: PVOID, mode: KPROCESSOR_MODE) {
+        // SAFETY: no request.
+        let list = unsafe { IoAllocateMdl(memory, 8, 0, 0, null_mut()) };
+        assert_eq!(try_lock(list, u64::from(mode.cast_unsigned()), 0), None);
+        // SAFETY: the list of these pages.
+        let mapped = unsafe { MmMapLockedPagesSpecifyCache(list, mode, 1, null_mut(), 0, 0) };
+        assert_eq!(mapped, memory);
+        // SAFETY: as above.
+        unsafe { MmUnmapLockedPages(mapped, list) };
+        // SAFETY: as above.
+        unsafe { MmUnlockPages(list) };
+        // SAFETY: as above.
+        unsafe { IoFreeMdl(list) };
+    }
+
+    #[test]
+    fn at_dispatch_level_a_users_pages_are_not_locked_and_not_mapped() {
+        let mut buffer = [0_u8; 8];
+        let at = buffer.as_mut_ptr().cast();
+        assert_eq!(broken_at(APC_LEVEL, || use_memory(at, USER)), []);
+        assert_eq!(broken_at(DISPATCH_LEVEL, || use_memory(at, KERNEL)), []);
+        let expected = [
+            "MmProbeAndLockPages",
+            "MmMapLockedPagesSpecifyCache",
+            "MmUnmapLockedPages",
+        ];
+        assert_eq!(
+            broken_at(DISPATCH_LEVEL, || use_memory(at, USER)),
+            expected.map(|call| (Rule::V6, call))
+        );
+    }
+
+    #[test]
+    fn at_dispatch_level_paged_pool_is_not_locked() {
+        let lock_at = |level, pool| {
+            broken_at(level, || {
+                let machine = scope::machine().unwrap();
+                let old = crate::kernel::irql::set(PASSIVE_LEVEL);
+                let memory = machine.pool.allocate(&machine, "test", pool, 8, 0, true);
+                crate::kernel::irql::set(old);
+                use_memory(memory as PVOID, KERNEL);
+                crate::kernel::irql::set(PASSIVE_LEVEL);
+                crate::kernel::pool::free(Some(&machine), "test", memory, 0);
+            })
+        };
+        assert_eq!(lock_at(APC_LEVEL, PagedPool), []);
+        assert_eq!(lock_at(DISPATCH_LEVEL, NonPagedPoolNx), []);
+        let expected = [(Rule::V6, "MmProbeAndLockPages")];
+        assert_eq!(lock_at(DISPATCH_LEVEL, PagedPool), expected);
+    }
 }

@@ -311,9 +311,15 @@ pub(crate) fn enter(machine: &Inner, call: &'static str) {
 
 /// As [`enter`], for a function that names no object: the machine is that of this thread.
 pub(crate) fn here(call: &'static str) -> Option<Arc<Inner>> {
+    here_at_most(call, None)
+}
+
+/// As [`here`], where the arguments may forbid more than the table does: the lower limit holds.
+pub(crate) fn here_at_most(call: &'static str, limit: Option<KIRQL>) -> Option<Arc<Inner>> {
     let machine = scope::machine();
     if let Some(machine) = &machine {
-        enter(machine, call);
+        let limit = limit.map(|limit| limit.min(irql_table::limit(call)));
+        enter_below(machine, call, limit);
     }
     machine
 }
@@ -428,5 +434,20 @@ pub(crate) unsafe fn write<T>(target: *mut T, value: T) {
     if !target.is_null() {
         // SAFETY: not null, so it may be written to by this function's contract.
         unsafe { target.write(value) };
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use crate::Machine;
+    use crate::verifier::Rule;
+    use fltmgr_sys::KIRQL;
+
+    /// Runs code on a machine of its own at an IRQL: which rules were broken there, and by what.
+    pub(crate) fn broken_at(level: KIRQL, run: impl FnOnce()) -> Vec<(Rule, &'static str)> {
+        let machine = Machine::default();
+        machine.at_irql(level, run);
+        let reports = machine.verifier().take_reports();
+        reports.iter().map(|one| (one.rule, one.call)).collect()
     }
 }

@@ -1,11 +1,11 @@
 //! Threads and processes: starting and ending them, looking them up, asking about them.
 
 use super::attributes::Attributes;
-use super::{bad_pointer, enter, exports, write};
+use super::{bad_pointer, enter, exports, here_at_most, write};
 use crate::image;
 use crate::kernel::handle::{KernelObject, downcast};
-use crate::kernel::scope;
 use crate::kernel::thread::{self, SYSTEM, Start, Thread};
+use crate::kernel::{irql, scope};
 use crate::machine::Inner;
 use crate::manager::{Object, find};
 use crate::verifier::Rule;
@@ -193,11 +193,13 @@ exports! {
 
     /// The process of the running thread.
     unsafe fn PsGetCurrentThreadProcess() -> PVOID {
+        here("PsGetCurrentThreadProcess");
         thread::system().address() as PVOID
     }
 
     /// The number of the process of the running thread.
     unsafe fn PsGetCurrentThreadProcessId() -> HANDLE {
+        here("PsGetCurrentThreadProcessId");
         SYSTEM as HANDLE
     }
 
@@ -389,28 +391,38 @@ exports! {
         size: SIZE_T,
     ) -> NTSTATUS {
         // SAFETY: by the caller's promise.
-        unsafe { expand("KeExpandKernelStackAndCallout", routine, parameter, size) }
+        unsafe { expand("KeExpandKernelStackAndCallout", routine, parameter, size, false) }
     }
 
-    /// As `KeExpandKernelStackAndCallout`; it need not wait.
+    /// As `KeExpandKernelStackAndCallout`; it never waits, and must not where nothing can.
     unsafe fn KeExpandKernelStackAndCalloutEx(
         routine: Callout,
         parameter: PVOID,
         size: SIZE_T,
-        _wait: BOOLEAN,
+        wait: BOOLEAN,
         _context: PVOID,
     ) -> NTSTATUS {
+        const CALL: &str = "KeExpandKernelStackAndCalloutEx";
         // SAFETY: by the caller's promise.
-        unsafe { expand("KeExpandKernelStackAndCalloutEx", routine, parameter, size) }
+        unsafe { expand(CALL, routine, parameter, size, wait != 0) }
     }
 }
 
 /// # Safety
 /// The routine is the driver's, and takes the parameter.
-unsafe fn expand(call: &'static str, routine: Callout, parameter: PVOID, size: SIZE_T) -> NTSTATUS {
-    drop(here(call));
+unsafe fn expand(
+    call: &'static str,
+    routine: Callout,
+    parameter: PVOID,
+    size: SIZE_T,
+    wait: bool,
+) -> NTSTATUS {
+    drop(here_at_most(call, wait.then_some(APC_LEVEL)));
     if size > LARGEST_STACK {
         return STATUS_INVALID_PARAMETER_3;
+    }
+    if wait && irql::current() >= DISPATCH_LEVEL {
+        return STATUS_INVALID_PARAMETER_4;
     }
     let Some(routine) = routine else {
         return STATUS_INVALID_PARAMETER_1;
@@ -418,4 +430,38 @@ unsafe fn expand(call: &'static str, routine: Callout, parameter: PVOID, size: S
     // SAFETY: by this function's contract.
     unsafe { routine(parameter) };
     STATUS_SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::testing::broken_at;
+
+    #[test]
+    fn at_dispatch_level_a_larger_stack_is_not_waited_for() {
+        unsafe extern "win64" fn routine(count: PVOID) {
+            // SAFETY: this test's counter.
+            unsafe { *count.cast::<u32>() += 1 };
+        }
+        let mut count = 0_u32;
+        let at = (&raw mut count).cast();
+        let expand_at = |level, wait| {
+            let mut status = STATUS_SUCCESS;
+            let broken = broken_at(level, || {
+                // SAFETY: the routine takes the counter.
+                status = unsafe {
+                    KeExpandKernelStackAndCalloutEx(Some(routine), at, 0x1000, wait, null_mut())
+                };
+            });
+            (status, broken)
+        };
+        assert_eq!(expand_at(DISPATCH_LEVEL, 0), (STATUS_SUCCESS, vec![]));
+        assert_eq!(expand_at(APC_LEVEL, 1), (STATUS_SUCCESS, vec![]));
+        let expected = vec![(Rule::V6, "KeExpandKernelStackAndCalloutEx")];
+        assert_eq!(
+            expand_at(DISPATCH_LEVEL, 1),
+            (STATUS_INVALID_PARAMETER_4, expected)
+        );
+        assert_eq!(count, 2);
+    }
 }

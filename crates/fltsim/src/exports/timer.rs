@@ -1,7 +1,7 @@
 //! Timers of the executive: allocated by the kernel, with a callback.
 
 use super::wait::{self, Dpc, Timer};
-use super::{bad_pointer, enter, exports};
+use super::{bad_pointer, enter, exports, here_at_most};
 use crate::kernel::scope;
 use crate::machine::Inner;
 use crate::verifier::Rule;
@@ -44,9 +44,9 @@ fn here(call: &'static str) -> Option<Arc<Inner>> {
     Some(machine)
 }
 
-/// A timer that exists, or a report.
-fn known(call: &'static str, timer: PVOID) -> Option<Arc<Inner>> {
-    let machine = here(call)?;
+/// A timer that exists, or a report. The arguments may have a limit of their own for the IRQL.
+fn known(call: &'static str, timer: PVOID, limit: Option<KIRQL>) -> Option<Arc<Inner>> {
+    let machine = here_at_most(call, limit)?;
     let exists = machine.timers.0.lock().contains_key(&(timer as usize));
     if !exists {
         bad_pointer(call, "Timer", timer as usize, "timer of ExAllocateTimer");
@@ -106,7 +106,7 @@ exports! {
     /// Sets a timer. Gives whether it was set already.
     unsafe fn ExSetTimer(timer: PVOID, due: i64, period: i64, _parameters: PVOID) -> BOOLEAN {
         const CALL: &str = "ExSetTimer";
-        let Some(machine) = known(CALL, timer) else {
+        let Some(machine) = known(CALL, timer, None) else {
             return 0;
         };
         if due > 0 || period < 0 {
@@ -123,7 +123,7 @@ exports! {
 
     /// Cancels a timer. Gives whether it was set.
     unsafe fn ExCancelTimer(timer: PVOID, _parameters: PVOID) -> BOOLEAN {
-        if known("ExCancelTimer", timer).is_none() {
+        if known("ExCancelTimer", timer, None).is_none() {
             return 0;
         }
         // SAFETY: a timer that exists.
@@ -138,7 +138,7 @@ exports! {
         _parameters: PVOID,
     ) -> BOOLEAN {
         const CALL: &str = "ExDeleteTimer";
-        let Some(machine) = known(CALL, timer) else {
+        let Some(machine) = known(CALL, timer, (wait != 0).then_some(APC_LEVEL)) else {
             return 0;
         };
         if wait != 0 && cancel == 0 {
@@ -165,5 +165,27 @@ exports! {
             }
         }
         was_set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::testing::broken_at;
+
+    #[test]
+    fn at_dispatch_level_a_timer_is_deleted_without_waiting() {
+        let delete_at = |level, wait| {
+            broken_at(level, || {
+                // SAFETY: no callback.
+                let timer = unsafe { ExAllocateTimer(None, null_mut(), 0) };
+                // SAFETY: a timer that exists.
+                assert_eq!(unsafe { ExDeleteTimer(timer, 1, wait, null_mut()) }, 0);
+            })
+        };
+        assert_eq!(delete_at(DISPATCH_LEVEL, 0), []);
+        assert_eq!(delete_at(APC_LEVEL, 1), []);
+        let expected = [(Rule::V6, "ExDeleteTimer")];
+        assert_eq!(delete_at(DISPATCH_LEVEL, 1), expected);
     }
 }

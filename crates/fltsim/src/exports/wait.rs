@@ -3,7 +3,7 @@
 //! The state of such an object is where drivers expect it, in the object; one lock of this process
 //! guards all of them, as the dispatcher lock once did.
 
-use super::{enter, exports, write};
+use super::{enter, exports, here_at_most, write};
 use crate::kernel::irql;
 use crate::kernel::scope::{self, Callback, Scope};
 use crate::kernel::time::{deadline, now};
@@ -230,11 +230,8 @@ pub(super) unsafe fn wait_unless(
     timeout: Option<i64>,
     given_up: &dyn Fn() -> bool,
 ) -> NTSTATUS {
-    here(call);
-    let level = irql::current();
-    if level >= DISPATCH_LEVEL && timeout != Some(0) {
-        violation(call, format!("{call} waits at IRQL {level}"));
-    }
+    // Only a look at the objects, which ends at once, is allowed where nothing is scheduled.
+    here_at_most(call, (timeout != Some(0)).then_some(APC_LEVEL));
     for at in objects {
         // SAFETY: by this function's contract.
         let kind = unsafe { (**at).Lock } & 0xFF;
@@ -374,8 +371,8 @@ fn start_expiring() {
 
 exports! {
     /// Signals an event and gives its state before.
-    unsafe fn KeSetEvent(event: *mut KEVENT, _increment: LONG, _wait: BOOLEAN) -> LONG {
-        here("KeSetEvent");
+    unsafe fn KeSetEvent(event: *mut KEVENT, _increment: LONG, wait: BOOLEAN) -> LONG {
+        here_at_most("KeSetEvent", (wait != 0).then_some(APC_LEVEL));
         // SAFETY: the caller passes an initialised event.
         unsafe { change(event.cast(), |_| 1) }
     }
@@ -501,10 +498,10 @@ exports! {
         semaphore: *mut Semaphore,
         _increment: LONG,
         adjustment: LONG,
-        _wait: BOOLEAN,
+        wait: BOOLEAN,
     ) -> LONG {
         const CALL: &str = "KeReleaseSemaphore";
-        here(CALL);
+        here_at_most(CALL, (wait != 0).then_some(PASSIVE_LEVEL));
         // SAFETY: the caller passes an initialised semaphore.
         let limit = unsafe { (*semaphore).limit };
         let after = |state: LONG| state.saturating_add(adjustment);
@@ -587,6 +584,7 @@ exports! {
 
     /// Whether a timer has expired.
     unsafe fn KeReadStateTimer(timer: *mut Timer) -> BOOLEAN {
+        here("KeReadStateTimer");
         // SAFETY: the caller passes an initialised timer.
         BOOLEAN::from(unsafe { change(timer.cast(), |state| state) } > 0)
     }
@@ -665,11 +663,13 @@ exports! {
 
     /// Whether asynchronous procedure calls are kept away.
     unsafe fn KeAreApcsDisabled() -> BOOLEAN {
+        here("KeAreApcsDisabled");
         BOOLEAN::from(irql::current() >= APC_LEVEL)
     }
 
     /// Whether all of them are.
     unsafe fn KeAreAllApcsDisabled() -> BOOLEAN {
+        here("KeAreAllApcsDisabled");
         BOOLEAN::from(irql::current() >= APC_LEVEL)
     }
 }
@@ -678,6 +678,7 @@ exports! {
 mod tests {
     use super::*;
     use crate::Machine;
+    use crate::exports::testing::broken_at;
 
     #[test]
     fn events_end_waits_as_their_kind_says() {
@@ -728,6 +729,73 @@ mod tests {
             unsafe { KeReleaseMutex(at as *mut _, 0) };
         }
         assert_eq!(thread::spawn(lock).join().unwrap(), STATUS_SUCCESS);
+    }
+
+    /// Runs code with a signalled event at an IRQL.
+    fn with_event(level: KIRQL, run: impl FnOnce(*mut KEVENT)) -> Vec<(Rule, &'static str)> {
+        // SAFETY: an event is integers and pointers.
+        let mut event: KEVENT = unsafe { std::mem::zeroed() };
+        event.Header = header(&raw mut event.Header, NOTIFICATION_EVENT, 1);
+        broken_at(level, || run(&raw mut event))
+    }
+
+    #[test]
+    fn at_dispatch_level_a_wait_may_only_look() {
+        for (level, limit, is_allowed) in [
+            (APC_LEVEL, None, true),
+            (APC_LEVEL, Some(-1), true),
+            (DISPATCH_LEVEL, Some(0), true),
+            (DISPATCH_LEVEL, Some(-1), false),
+            (DISPATCH_LEVEL, None, false),
+        ] {
+            let limit = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            let one = with_event(level, |event| {
+                // SAFETY: an initialised event; a time or null.
+                let status = unsafe { KeWaitForSingleObject(event.cast(), 0, 0, 0, limit) };
+                assert_eq!(status, STATUS_SUCCESS);
+            });
+            let all = with_event(level, |event| {
+                let objects = [event.cast(); 2];
+                let (objects, blocks) = (objects.as_ptr(), std::ptr::null_mut());
+                // SAFETY: initialised events; a time or null.
+                let status =
+                    unsafe { KeWaitForMultipleObjects(2, objects, 0, 0, 0, 0, limit, blocks) };
+                assert_eq!(status, STATUS_SUCCESS);
+            });
+            let calls = ["KeWaitForSingleObject", "KeWaitForMultipleObjects"];
+            let [expected_one, expected_all] = calls.map(|call| {
+                let reported = (!is_allowed).then_some((Rule::V6, call));
+                Vec::from_iter(reported)
+            });
+            assert_eq!((one, all), (expected_one, expected_all), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_signal_before_a_wait_is_for_lower_levels_than_one_alone() {
+        let set = |level, wait| {
+            with_event(level, |event| {
+                // SAFETY: an initialised event.
+                assert_eq!(unsafe { KeSetEvent(event, 0, wait) }, 1);
+            })
+        };
+        assert_eq!(set(DISPATCH_LEVEL, 0), []);
+        assert_eq!(set(APC_LEVEL, 1), []);
+        assert_eq!(set(DISPATCH_LEVEL, 1), [(Rule::V6, "KeSetEvent")]);
+        let release = |level, wait| {
+            // SAFETY: a semaphore is integers and pointers.
+            let mut semaphore: Semaphore = unsafe { std::mem::zeroed() };
+            let at = &raw mut semaphore;
+            // SAFETY: memory for a semaphore.
+            unsafe { KeInitializeSemaphore(at, 0, 1) };
+            broken_at(level, || {
+                // SAFETY: an initialised semaphore.
+                assert_eq!(unsafe { KeReleaseSemaphore(at, 0, 1, wait) }, 0);
+            })
+        };
+        assert_eq!(release(DISPATCH_LEVEL, 0), []);
+        assert_eq!(release(PASSIVE_LEVEL, 1), []);
+        assert_eq!(release(APC_LEVEL, 1), [(Rule::V6, "KeReleaseSemaphore")]);
     }
 
     #[test]

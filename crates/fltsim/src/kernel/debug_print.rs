@@ -41,15 +41,31 @@ struct Conversion {
     bits: u32,
 }
 
-/// Formats a message.
+/// A formatted message.
+pub(crate) struct Message {
+    pub(crate) text: String,
+    /// Whether something of it was Unicode before. The tables for that are paged.
+    pub(crate) is_unicode: bool,
+}
+
+/// Formats a message, and tells what it was made of.
 ///
 /// # Safety
 /// `format` is a C string, and the arguments are as it says.
-pub(crate) unsafe fn format(format: *const i8, arguments: *const u64) -> String {
+pub(crate) unsafe fn message(format: *const i8, arguments: *const u64) -> Message {
     // SAFETY: a C string by this function's contract.
     let format = unsafe { c_string(format.cast(), None) };
     // SAFETY: as above.
     unsafe { expand(&format, false, arguments) }
+}
+
+/// Formats a message.
+///
+/// # Safety
+/// As for [`message`].
+pub(crate) unsafe fn format(format: *const i8, arguments: *const u64) -> String {
+    // SAFETY: passed on to the caller.
+    unsafe { message(format, arguments) }.text
 }
 
 /// Formats a message by a wide format.
@@ -60,14 +76,15 @@ pub(crate) unsafe fn format_wide(format: *const u16, arguments: *const u64) -> S
     // SAFETY: a terminated string by this function's contract.
     let format = unsafe { wide_string(format, usize::MAX) };
     // SAFETY: as above.
-    unsafe { expand(&format, true, arguments) }
+    unsafe { expand(&format, true, arguments) }.text
 }
 
 /// # Safety
 /// The arguments are as the format says.
-unsafe fn expand(format: &str, wide_format: bool, arguments: *const u64) -> String {
+unsafe fn expand(format: &str, wide_format: bool, arguments: *const u64) -> Message {
     let mut arguments = Arguments { next: arguments };
     let mut output = String::new();
+    let mut is_unicode = false;
     let mut rest = format.chars().peekable();
     while let Some(character) = rest.next() {
         if character != '%' {
@@ -102,10 +119,14 @@ unsafe fn expand(format: &str, wide_format: bool, arguments: *const u64) -> Stri
         let Some(letter) = rest.next() else {
             break;
         };
+        is_unicode |= conversion.is_wide(letter);
         // SAFETY: as above.
         unsafe { convert(letter, &conversion, &mut arguments, &mut output) };
     }
-    output
+    Message {
+        text: output,
+        is_unicode,
+    }
 }
 
 type Rest<'a> = std::iter::Peekable<std::str::Chars<'a>>;
@@ -249,11 +270,7 @@ unsafe fn text(letter: char, conversion: &Conversion, value: u64) -> String {
     if address == 0 {
         return "(null)".to_owned();
     }
-    let wide = match letter {
-        'S' => conversion.wide || conversion.wide_format == conversion.narrow,
-        's' => conversion.wide || (conversion.wide_format && !conversion.narrow),
-        _ => conversion.wide,
-    };
+    let wide = conversion.is_wide(letter);
     if letter == 'Z' {
         let counted = address as *const UNICODE_STRING;
         if wide {
@@ -308,6 +325,16 @@ unsafe fn c_string(first: *const u8, limit: Option<usize>) -> String {
 }
 
 impl Conversion {
+    /// Whether the argument is a character or a string of UTF-16.
+    fn is_wide(&self, letter: char) -> bool {
+        match letter {
+            'S' | 'C' => self.wide || self.wide_format == self.narrow,
+            's' | 'c' => self.wide || (self.wide_format && !self.narrow),
+            'Z' => self.wide,
+            _ => false,
+        }
+    }
+
     fn put_number(&self, output: &mut String, sign: &str, digits: &str) {
         let minimum = self.precision.unwrap_or(1);
         let zeroes = minimum.saturating_sub(digits.len());

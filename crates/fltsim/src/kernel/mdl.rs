@@ -5,6 +5,7 @@
 //! remembered here is who allocated, locked or mapped it, for the reports. There is one address
 //! space: a mapping is the memory itself.
 
+use super::irql;
 use super::memory::{self, Access, PAGE};
 use super::pool::{Block, FREED, Quarantine};
 use crate::machine::Inner;
@@ -443,6 +444,11 @@ pub(crate) fn lock(
     if !memory::is_accessible(address, length.max(1), access) {
         return Err(STATUS_ACCESS_VIOLATION);
     }
+    let pool = machine.pool.around(address);
+    if irql::current() >= DISPATCH_LEVEL && pool.is_some_and(|(pool, _)| pool == PagedPool) {
+        let text = "paged pool cannot be locked at DISPATCH_LEVEL";
+        machine.verifier.violation(Rule::V6, call, text);
+    }
     open.change(
         MAPPED_TO_SYSTEM_VA | WRITE_OPERATION,
         PAGES_LOCKED
@@ -539,6 +545,9 @@ pub(crate) fn unmap(machine: &Inner, call: &'static str, base: PVOID, list: *mut
         let user = (base as usize) < USER_PROBE_ADDRESS && base as usize == open.buffer();
         if !user || !open.has(PAGES_LOCKED | PARTIAL) {
             misuse(machine, call, &open, "is not mapped");
+        } else if irql::current() >= DISPATCH_LEVEL {
+            let text = format!("the mapping at {base:p} is a user's: not at DISPATCH_LEVEL");
+            machine.verifier.violation(Rule::V6, call, text);
         }
         return;
     }

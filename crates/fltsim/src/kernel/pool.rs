@@ -228,6 +228,10 @@ pub(crate) fn free(here: Option<&Inner>, call: &'static str, address: usize, tag
         );
         return;
     };
+    if memory.pool == PagedPool && irql::current() >= DISPATCH_LEVEL {
+        let text = "paged pool cannot be freed at DISPATCH_LEVEL";
+        machine.verifier.violation(Rule::V6, call, text);
+    }
     if let Some(machine) = owner.as_ref() {
         lock::memory_freed(machine, call, address, memory.size);
     }

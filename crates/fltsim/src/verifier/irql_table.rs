@@ -6,7 +6,8 @@ use fltmgr_sys::{APC_LEVEL, DISPATCH_LEVEL, KIRQL, PASSIVE_LEVEL};
 const HIGH: KIRQL = 15;
 
 /// Every known export with its maximum IRQL, sorted by name. Where the limit depends on whether the
-/// caller's memory is resident, it is the one for memory that is.
+/// caller's memory is resident, it is the one for memory that is; where it depends on the arguments,
+/// it is the highest, and the export itself knows the lower one.
 pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("CcCoherencyFlushAndPurgeCache", APC_LEVEL),
     ("CcFlushCache", APC_LEVEL),
@@ -916,6 +917,11 @@ pub(crate) fn position(name: &str) -> Option<usize> {
     EXPORTS
         .binary_search_by(|(candidate, _)| candidate.cmp(&name))
         .ok()
+}
+
+/// The highest IRQL at which an export may be called.
+pub(crate) fn limit(name: &str) -> KIRQL {
+    position(name).map_or(HIGH, |index| EXPORTS[index].1)
 }
 
 #[cfg(test)]
