@@ -163,6 +163,7 @@ exports! {
 
     /// How many entries there are.
     unsafe fn ExQueryDepthSList(list: *mut Header) -> USHORT {
+        super::here("ExQueryDepthSList");
         let _guard = LISTS.lock();
         // SAFETY: the caller passes an initialised list.
         let depth = unsafe { (*list).depth };

@@ -84,6 +84,7 @@ exports! {
 
     /// Whether the running thread is one of the system's, as all are.
     unsafe fn PsIsSystemThread(_thread: PVOID) -> BOOLEAN {
+        super::here("PsIsSystemThread");
         1
     }
 
@@ -96,16 +97,19 @@ exports! {
 
     /// The mode that the running thread came from: nobody here calls from user mode.
     unsafe fn ExGetPreviousMode() -> KPROCESSOR_MODE {
+        super::here("ExGetPreviousMode");
         0
     }
 
     /// What the running thread has set as its top-level request.
     unsafe fn IoGetTopLevelIrp() -> PVOID {
+        super::here("IoGetTopLevelIrp");
         TOP_LEVEL.get() as PVOID
     }
 
     /// Sets the top-level request of the running thread.
     unsafe fn IoSetTopLevelIrp(irp: PVOID) {
+        super::here("IoSetTopLevelIrp");
         TOP_LEVEL.set(irp as usize);
     }
 }
