@@ -98,9 +98,9 @@ impl ApcOrBelow for AtMostApc {}
 /// A value that may be used and dropped wherever the IRQL is at most the ceiling `I`.
 ///
 /// Every value may, up to `APC_LEVEL`. Up to `DISPATCH_LEVEL` a value may unless it holds one of
-/// these: a handle to a context in paged pool, a [`PushLock`](crate::lock::PushLock), a
-/// [`FileName`](crate::name::FileName); or a [`Unique`](crate::context::Unique) whose context holds
-/// one, because it can be taken out of there.
+/// these: a handle to a context in paged pool, a [`PushLock`](crate::lock::PushLock) or
+/// [`Resource`](crate::lock::Resource), a [`FileName`](crate::name::FileName); or a
+/// [`Unique`](crate::context::Unique) whose context holds one, because it can be taken out of there.
 ///
 /// The compiler looks through structures for them by way of [`RefUnwindSafe`], which says nothing
 /// about unwinding here: it is an auto trait that stable Rust lets a type opt out of, and that

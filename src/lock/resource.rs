@@ -12,7 +12,7 @@ use fltmgr_sys as sys;
 use super::{ReadGuard, ReadWriteLock, WriteGuard, sealed};
 use crate::{
     context::{InPlace, by_closure},
-    irql::ApcOrBelow,
+    irql::{ApcOrBelow, UsableAtDispatch},
     pool::Pageable,
 };
 
@@ -20,8 +20,9 @@ use crate::{
 /// debugger shows (`!locks`).
 ///
 /// * Pool: nonpaged; it is linked into a list of the system, so it never moves. 104 bytes.
-/// * IRQL: acquired at `APC_LEVEL` or below, released at up to `DISPATCH_LEVEL`; it leaves the
-///   IRQL as it is and holds normal kernel APCs off. The value may be paged data.
+/// * IRQL: acquired and deleted at `APC_LEVEL` or below, released at up to `DISPATCH_LEVEL`; it
+///   leaves the IRQL as it is and holds normal kernel APCs off. The value may be paged data. Nothing
+///   that owns a resource is the payload of an operation that may complete at `DISPATCH_LEVEL`.
 /// * Fairness: a waiting writer goes before readers that come later, except those that hold the
 ///   lock already.
 /// * Recursion: the kernel would let a thread in again. Two `&mut` to the value would follow, so
@@ -47,9 +48,9 @@ unsafe impl<T: Send> Send for Resource<T> {}
 // SAFETY: the lock lets in many threads with `&T`, or one, any, with `&mut T`.
 unsafe impl<T: Send + Sync> Sync for Resource<T> {}
 
-// Nonpaged, and deleted at up to `DISPATCH_LEVEL`: neither trait is about unwinding.
+// Nonpaged, and deleted at `APC_LEVEL` or below: neither trait is about unwinding.
 impl<T> UnwindSafe for Resource<T> where Self: Pageable {}
-impl<T: RefUnwindSafe> RefUnwindSafe for Resource<T> {}
+impl<T> RefUnwindSafe for Resource<T> where Self: UsableAtDispatch {}
 
 /// The thread holds the resource already, in a way that does not go with what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +153,9 @@ impl<T> ReadWriteLock for Resource<T> {
 impl<T> Drop for Resource<T> {
     fn drop(&mut self) {
         // SAFETY: by the invariant this is a resource; nobody will release it any more, because
-        // guards borrow it, and one that was forgotten does nothing.
-        // The IRQL is at most DISPATCH_LEVEL, as wherever safe code runs; success is documented.
+        // guards borrow it, and one that was forgotten does nothing. What holds it is a context,
+        // whose cleanup runs at APC_LEVEL or below, or a box that is dropped there, because a
+        // resource is not usable at DISPATCH_LEVEL. Success is documented.
         let _success = unsafe { sys::ExDeleteResourceLite(self.raw.get()) };
     }
 }
