@@ -37,13 +37,7 @@ struct Registration<F>(core::marker::PhantomData<F>);
 
 impl<F: FilterTables> Registration<F> {
     const STRUCTURE: FLT_REGISTRATION = FLT_REGISTRATION {
-        Size: {
-            assert!(size_of::<FLT_REGISTRATION>() <= u16::MAX as usize);
-            #[allow(clippy::cast_possible_truncation, reason = "asserted above")]
-            {
-                size_of::<FLT_REGISTRATION>() as u16
-            }
-        },
+        Size: F::WINDOWS.registration_size(),
         Version: F::WINDOWS.registration_version(),
         Flags: if F::REFUSE_SERVICE_STOP {
             sys::FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP
