@@ -13,7 +13,7 @@ pub use post::{Post, PostOperation, SafePost, SafePostOperation};
 pub use pre::{Pre, PreOperation, PreResult};
 pub use table::Operations;
 #[doc(hidden)]
-pub use table::{both, end, only_pre, safe};
+pub use table::{both, distinct, end, only_pre, safe};
 
 /// What every callback's object offers, whatever its IRQL.
 macro_rules! callback_view {

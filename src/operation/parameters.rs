@@ -4,13 +4,13 @@
 //! asked for and legal at any IRQL. Buffers are not among them: reading a caller's memory is a
 //! matter of its own.
 
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull};
 
 use bitflags::bitflags;
 use fltmgr_sys as sys;
 use sys::{FLT_PARAMETERS, UCHAR};
 
-use crate::name::Utf16;
+use crate::{irql::ApcOrBelow, name::Utf16};
 
 /// What a create does when the name exists, and when it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,32 @@ pub struct QueryVolumeInformation<'a> {
     borrows: PhantomData<&'a ()>,
 }
 
+/// The pattern of a listing: a string of whoever asks for it, perhaps in paged memory.
+///
+/// # Invariants
+///
+/// `string` and its buffer are valid for `'a`, and nobody writes to them meanwhile.
+#[derive(Clone, Copy)]
+pub struct Pattern<'a> {
+    string: NonNull<sys::UNICODE_STRING>,
+    borrows: PhantomData<&'a ()>,
+}
+
+impl<'a> Pattern<'a> {
+    /// The text, e.g. `*.txt`.
+    ///
+    /// DDI: `FLT_PARAMETERS` for `IRP_MJ_DIRECTORY_CONTROL`, `FileName`. IRQL: at most `APC_LEVEL`.
+    #[must_use]
+    pub fn text<I: ApcOrBelow>(self, irql: &'a I) -> Utf16<'a> {
+        let _ = irql;
+        // SAFETY: by the invariant the string is valid; the token proves that paged memory may be
+        // touched.
+        let string = unsafe { self.string.as_ref() };
+        // SAFETY: by the invariant its buffer is.
+        unsafe { Utf16::new(string) }
+    }
+}
+
 /// Parameters of [`DirectoryControl`](super::DirectoryControl).
 #[derive(Clone, Copy)]
 pub enum DirectoryControl<'a> {
@@ -166,7 +192,7 @@ pub enum DirectoryControl<'a> {
         /// Bytes in the caller's buffer.
         length: u32,
         /// The pattern that names must match, if there is one.
-        pattern: Option<Utf16<'a>>,
+        pattern: Option<Pattern<'a>>,
     },
     /// Changes are waited for.
     Notify {
@@ -304,14 +330,13 @@ impl<'a> DirectoryControl<'a> {
             sys::IRP_MN_QUERY_DIRECTORY => {
                 // SAFETY: the major and minor function codes are those of this member.
                 let raw = unsafe { parameters.DirectoryControl.QueryDirectory };
-                // SAFETY: NULL, or a string of the caller that is valid for the operation.
-                let pattern = unsafe { raw.FileName.as_ref() };
                 Self::Query {
                     class: FileInformationClass(raw.FileInformationClass),
                     length: raw.Length,
-                    pattern: pattern.map(|pattern| {
-                        // SAFETY: its buffer is as valid.
-                        unsafe { Utf16::new(pattern) }
+                    // INVARIANT: a string of the caller that is valid for the operation.
+                    pattern: NonNull::new(raw.FileName).map(|string| Pattern {
+                        string,
+                        borrows: PhantomData,
                     }),
                 }
             }

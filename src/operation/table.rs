@@ -76,6 +76,27 @@ pub const fn end() -> FLT_OPERATION_REGISTRATION {
     }
 }
 
+/// A table in which no operation is twice; with one, a constant does not compile. What the Filter
+/// Manager would do with the second is not documented.
+#[must_use]
+pub const fn distinct(
+    table: &'static [FLT_OPERATION_REGISTRATION],
+) -> &'static [FLT_OPERATION_REGISTRATION] {
+    let mut one = 0;
+    while one < table.len() {
+        let mut other = one + 1;
+        while other < table.len() {
+            assert!(
+                table[one].MajorFunction != table[other].MajorFunction,
+                "`operations!` lists an operation twice"
+            );
+            other += 1;
+        }
+        one += 1;
+    }
+    table
+}
+
 /// Writes the operation table of a filter; [`driver_entry!`](crate::driver_entry) uses it.
 #[doc(hidden)]
 #[macro_export]
@@ -83,13 +104,17 @@ macro_rules! operations {
     ($filter:ty: $($operation:ident $(: $form:ident $(+ $flag:ident)*)?),* $(,)?) => {
         // SAFETY: the end marker comes last, and the entries before it are made by this crate.
         unsafe impl $crate::operation::Operations for $filter {
-            const TABLE: &'static [$crate::sys::FLT_OPERATION_REGISTRATION] = &[
-                $($crate::operations!(
-                    @entry $filter, $operation, $($form)?, $($($flag)*)?
-                ),)*
-                $crate::operation::end(),
-            ];
+            const TABLE: &'static [$crate::sys::FLT_OPERATION_REGISTRATION] =
+                $crate::operation::distinct(&[
+                    $($crate::operations!(
+                        @entry $filter, $operation, $($form)?, $($($flag)*)?
+                    ),)*
+                    $crate::operation::end(),
+                ]);
         }
+        // So that it is looked at where it is written.
+        const _: &[$crate::sys::FLT_OPERATION_REGISTRATION] =
+            <$filter as $crate::operation::Operations>::TABLE;
     };
     (@entry $filter:ty, $operation:ident, , ) => {
         $crate::operation::both::<$filter, $crate::operation::$operation>(0)

@@ -320,7 +320,7 @@ impl PreOperation<DirectoryControl> for Probe {
             ..
         } = control.parameters()
         {
-            let units = pattern.units().len() as u64;
+            let units = pattern.text(control.irql()).units().len() as u64;
             crate::READS.fetch_add(units, Ordering::Relaxed);
         }
         PreResult::no_callback()
