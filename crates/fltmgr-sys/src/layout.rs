@@ -618,6 +618,25 @@ layout! {
         SectorsPerAllocationUnit = 16,
         BytesPerSector = 20,
     }
+    FILE_LOCK: 96, 8 {
+        CompleteLockIrpRoutine = 0,
+        UnlockRoutine = 8,
+        FastIoIsQuestionable = 16,
+        SpareC = 17,
+        LockInformation = 24,
+        LastReturnedLockInfo = 32,
+        LastReturnedLock = 80,
+        LockRequestsInProgress = 88,
+    }
+    FILE_LOCK_INFO: 48, 8 {
+        StartingByte = 0,
+        Length = 8,
+        ExclusiveLock = 16,
+        Key = 20,
+        FileObject = 24,
+        ProcessId = 32,
+        EndingByte = 40,
+    }
 }
 
 // On Windows these are wdk-sys's own types, generated from the headers that are there.
@@ -1138,6 +1157,10 @@ values! {
     IRP_MN_VERIFY_VOLUME = 2,
     IRP_MN_LOAD_FILE_SYSTEM = 3,
     IRP_MN_KERNEL_CALL = 4,
+    IRP_MN_LOCK = 1,
+    IRP_MN_UNLOCK_SINGLE = 2,
+    IRP_MN_UNLOCK_ALL = 3,
+    IRP_MN_UNLOCK_ALL_BY_KEY = 4,
     IRP_MN_NORMAL = 0,
     SL_OPEN_PAGING_FILE = 2,
     SL_OPEN_TARGET_DIRECTORY = 4,
@@ -1147,6 +1170,8 @@ values! {
     SL_RETURN_SINGLE_ENTRY = 2,
     SL_INDEX_SPECIFIED = 4,
     SL_WATCH_TREE = 1,
+    SL_FAIL_IMMEDIATELY = 1,
+    SL_EXCLUSIVE_LOCK = 2,
     IRP_NOCACHE = 1,
     IRP_PAGING_IO = 2,
     IRP_MOUNT_COMPLETION = 2,
@@ -1221,8 +1246,10 @@ values! {
     STATUS_PORT_CONNECTION_REFUSED = 0xFFFF_FFFF_C000_0041,
     STATUS_SHARING_VIOLATION = 0xFFFF_FFFF_C000_0043,
     STATUS_FILE_LOCK_CONFLICT = 0xFFFF_FFFF_C000_0054,
+    STATUS_LOCK_NOT_GRANTED = 0xFFFF_FFFF_C000_0055,
     STATUS_DELETE_PENDING = 0xFFFF_FFFF_C000_0056,
     STATUS_PRIVILEGE_NOT_HELD = 0xFFFF_FFFF_C000_0061,
+    STATUS_RANGE_NOT_LOCKED = 0xFFFF_FFFF_C000_007E,
     STATUS_DISK_FULL = 0xFFFF_FFFF_C000_007F,
     STATUS_INVALID_VOLUME_LABEL = 0xFFFF_FFFF_C000_0086,
     STATUS_INSUFFICIENT_RESOURCES = 0xFFFF_FFFF_C000_009A,
@@ -1245,6 +1272,7 @@ values! {
     STATUS_INVALID_DEVICE_STATE = 0xFFFF_FFFF_C000_0184,
     STATUS_TOO_LATE = 0xFFFF_FFFF_C000_0189,
     STATUS_FS_DRIVER_REQUIRED = 0xFFFF_FFFF_C000_019C,
+    STATUS_INVALID_LOCK_RANGE = 0xFFFF_FFFF_C000_01A1,
     STATUS_TRANSACTION_ABORTED = 0xFFFF_FFFF_C000_020F,
     STATUS_NOT_FOUND = 0xFFFF_FFFF_C000_0225,
     STATUS_FAIL_CHECK = 0xFFFF_FFFF_C000_0229,
