@@ -8,6 +8,7 @@ use crate::io::{self, VolumeIo};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::device;
 use crate::kernel::fault::{Fault, Faults};
+use crate::kernel::file_lock;
 use crate::kernel::handle::Handles;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::io_work_item::IoWorkItems;
@@ -829,6 +830,7 @@ fn report_kernel(inner: &Inner, call: &'static str) {
     for leak in inner.held.take() {
         inner.verifier.leak(Rule::V20, call, leak);
     }
+    file_lock::forget(inner);
 }
 
 /// Unregisters a filter that its driver forgot, or did not want to unregister.

@@ -71,6 +71,9 @@ fn create(
     if size == 0 {
         return Err(STATUS_END_OF_FILE);
     }
+    if file.is_range_locked() {
+        return Err(STATUS_FILE_LOCK_CONFLICT);
+    }
     let fault = machine
         .faults
         .take(|fault| matches!(fault, Fault::Section { .. }));

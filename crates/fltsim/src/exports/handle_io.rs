@@ -3,7 +3,7 @@
 
 use super::file::{Control, list};
 use super::{enter, exports, write};
-use crate::io::{self, FileObject, IoOptions, Operation, Request};
+use crate::io::{self, ByteRange, FileObject, IoOptions, Operation, Request};
 use crate::kernel::scope;
 use crate::machine::Inner;
 use fltmgr_sys::*;
@@ -174,6 +174,67 @@ exports! {
         unsafe {
             caller.perform(FileHandle, |machine, file| {
                 send(machine, file, &request(file, IRP_MJ_FLUSH_BUFFERS))
+            })
+        }
+    }
+
+    /// Locks a range of a file.
+    unsafe fn ZwLockFile(
+        FileHandle: HANDLE,
+        Event: HANDLE,
+        ApcRoutine: PVOID,
+        _ApcContext: PVOID,
+        IoStatusBlock: PIO_STATUS_BLOCK,
+        ByteOffset: *mut LARGE_INTEGER,
+        Length: *mut LARGE_INTEGER,
+        Key: ULONG,
+        FailImmediately: BOOLEAN,
+        ExclusiveLock: BOOLEAN,
+    ) -> NTSTATUS {
+        let caller = Caller {
+            call: "ZwLockFile",
+            event: Event,
+            apc: ApcRoutine,
+            result: IoStatusBlock,
+        };
+        // SAFETY: the caller passes null or numbers.
+        let range = unsafe { range(ByteOffset, Length) };
+        // SAFETY: the caller passes null or a status block.
+        unsafe {
+            caller.perform(FileHandle, |machine, file| {
+                let Some((start, length)) = range else {
+                    return (STATUS_ACCESS_VIOLATION, 0);
+                };
+                let range = ByteRange::of(start, length, ExclusiveLock != 0, Key);
+                let options = IoOptions::default();
+                let mut request = io::locking(file, range, FailImmediately != 0, options);
+                request.kernel = true;
+                send(machine, file, &request)
+            })
+        }
+    }
+
+    /// Unlocks a range of a file.
+    unsafe fn ZwUnlockFile(
+        FileHandle: HANDLE,
+        IoStatusBlock: PIO_STATUS_BLOCK,
+        ByteOffset: *mut LARGE_INTEGER,
+        Length: *mut LARGE_INTEGER,
+        Key: ULONG,
+    ) -> NTSTATUS {
+        let caller = Caller::synchronous("ZwUnlockFile", IoStatusBlock);
+        // SAFETY: the caller passes null or numbers.
+        let range = unsafe { range(ByteOffset, Length) };
+        // SAFETY: the caller passes null or a status block.
+        unsafe {
+            caller.perform(FileHandle, |machine, file| {
+                let Some((start, length)) = range else {
+                    return (STATUS_ACCESS_VIOLATION, 0);
+                };
+                let range = ByteRange::of(start, length, false, Key);
+                let mut request = io::unlocking(file, range, IoOptions::default());
+                request.kernel = true;
+                send(machine, file, &request)
             })
         }
     }
@@ -387,6 +448,18 @@ unsafe fn offset(offset: *mut LARGE_INTEGER) -> Option<i64> {
     let offset = unsafe { offset.as_ref() }?;
     // SAFETY: every bit pattern of the union is an integer.
     Some(unsafe { offset.QuadPart })
+}
+
+/// The start and the length of a range.
+///
+/// # Safety
+/// Each is null or points to a number.
+unsafe fn range(start: *mut LARGE_INTEGER, length: *mut LARGE_INTEGER) -> Option<(i64, i64)> {
+    // SAFETY: by this function's contract.
+    let start = unsafe { offset(start) };
+    // SAFETY: as above.
+    let length = unsafe { offset(length) };
+    start.zip(length)
 }
 
 /// # Safety

@@ -44,6 +44,8 @@ mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
 mod file;
+mod file_lock;
+mod fsrtl_file_lock;
 mod fsrtl_name;
 #[cfg(target_arch = "x86_64")]
 mod generic_table;
@@ -211,6 +213,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     exception::resolve,
     file::resolve,
+    file_lock::resolve,
+    fsrtl_file_lock::resolve,
     fsrtl_name::resolve,
     #[cfg(target_arch = "x86_64")]
     generic_table::resolve,

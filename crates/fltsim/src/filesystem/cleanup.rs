@@ -19,6 +19,8 @@ impl Locked<'_> {
         if let Some(stream) = state.table.stream_mut(subject.stream) {
             stream.share.remove(open.counted, open.share);
             stream.handles -= 1;
+            let ended = stream.locks.close(id.0);
+            state.ended.extend(ended);
         }
         // A removed stream or file has nothing left to delete; nor has a volume that is gone.
         let removed = subject.removed || self.stream(subject.stream)?.orphan.is_some();

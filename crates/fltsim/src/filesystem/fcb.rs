@@ -2,6 +2,7 @@
 
 use super::share::ShareAccess;
 use super::{FileId, Gone, StreamId, TransactionId};
+use crate::kernel::byte_range::RangeLocks;
 use crate::kernel::descriptor::Captured;
 use crate::storage::{NodeId, NodeKind};
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ pub(super) struct Stream {
     pub(super) file: FileId,
     pub(super) name: String,
     pub(super) share: ShareAccess,
+    pub(super) locks: RangeLocks,
     /// File objects that were not closed.
     pub(super) opens: usize,
     /// File objects that were not cleaned up.
@@ -115,6 +117,7 @@ impl Table {
                 file,
                 name: name.to_owned(),
                 share: ShareAccess::default(),
+                locks: RangeLocks::default(),
                 opens: 0,
                 handles: 0,
                 delete_pending: None,

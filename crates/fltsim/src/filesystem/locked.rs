@@ -6,6 +6,7 @@ use super::fcb::{File, Stream, Table};
 use super::teardown::Teardown;
 use super::transaction::{Sight, Transactions};
 use super::{Authority, FileId, OpenId, Personality, StreamId, TransactionId};
+use crate::kernel::byte_range::Ended;
 use crate::storage::{Metadata, NodeId, NodeKind, Storage, fold};
 use fltmgr_sys::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FLT_FSTYPE_LANMAN, NTSTATUS,
@@ -31,6 +32,8 @@ pub(super) struct State {
     pub(super) last_aside: u64,
     /// The label of the volume, in UTF-16.
     pub(super) label: Vec<u8>,
+    /// Who has waited for a lock and is to be told, once the lock of the file system is let go.
+    pub(super) ended: Ended,
 }
 
 /// The file system with its lock held.
@@ -57,6 +60,13 @@ pub(super) struct Subject {
 }
 
 impl Locked<'_> {
+    /// Lets the lock go, and tells those who have waited for byte-range locks.
+    pub(super) fn tell(mut self) {
+        let ended = std::mem::take(&mut self.state.ended);
+        drop(self);
+        ended.tell();
+    }
+
     /// Whether two names are one.
     pub(super) fn same_name(&self, one: &str, other: &str) -> bool {
         if self.personality.case_sensitive {

@@ -7,8 +7,8 @@
 //! open, as a [`TeardownPolicy`] decides. Contexts hang on these structures, so every teardown is
 //! reported as [`Gone`], in order, and the caller tears the contexts down.
 //!
-//! Not modelled: byte-range locks, oplocks, checks of access against security descriptors, extended
-//! attributes, reparse points, hard links, quotas, short names, and the cache: written is written.
+//! Not modelled: oplocks, checks of access against security descriptors, extended attributes,
+//! reparse points, hard links, quotas, short names, and the cache: written is written.
 //!
 //! A [`FileSystem`] may be used from any thread. It locks internally and calls nothing but its
 //! storage while it does.
@@ -30,6 +30,7 @@ mod layout;
 mod locked;
 mod path;
 mod personality;
+mod range_lock;
 mod read_write;
 mod rename;
 mod security;
@@ -42,6 +43,9 @@ pub(crate) mod wildcard;
 pub use personality::{FileContexts, Personality};
 pub use teardown::TeardownPolicy;
 
+pub(crate) use range_lock::Accessor;
+
+use crate::kernel::byte_range::{Action, Answer, Ended, Lock, Ticket, Waiter};
 use crate::storage::Storage;
 use create::Target;
 use directory::DirectoryQuery;
@@ -192,6 +196,7 @@ impl FileSystem {
                 last_open: 0,
                 last_aside: 0,
                 label: layout::utf16(volume_information::LABEL),
+                ended: Ended::default(),
             }),
         }
     }
@@ -238,7 +243,23 @@ impl FileSystem {
         buffer: &mut [u8],
         authority: Authority,
     ) -> Result<usize, NTSTATUS> {
-        self.lock().read(open, offset, buffer, authority)
+        self.lock().read(open, offset, buffer, authority, None)
+    }
+
+    /// [`Self::read_as`], as far as the byte-range locks let somebody.
+    ///
+    /// # Errors
+    /// `STATUS_FILE_LOCK_CONFLICT`, and those of [`Self::read`].
+    pub(crate) fn read_for(
+        &self,
+        open: OpenId,
+        offset: u64,
+        buffer: &mut [u8],
+        authority: Authority,
+        accessor: Accessor,
+    ) -> Result<usize, NTSTATUS> {
+        self.lock()
+            .read(open, offset, buffer, authority, Some(accessor))
     }
 
     /// `IRP_MJ_WRITE`. The offset is a position, `FILE_WRITE_TO_END_OF_FILE` (-1) or
@@ -262,7 +283,55 @@ impl FileSystem {
         data: &[u8],
         authority: Authority,
     ) -> Result<usize, NTSTATUS> {
-        self.lock().write(open, offset, data, authority)
+        self.lock().write(open, offset, data, authority, None)
+    }
+
+    /// [`Self::write_as`], as far as the byte-range locks let somebody.
+    ///
+    /// # Errors
+    /// `STATUS_FILE_LOCK_CONFLICT`, and those of [`Self::write`].
+    pub(crate) fn write_for(
+        &self,
+        open: OpenId,
+        offset: u64,
+        data: &[u8],
+        authority: Authority,
+        accessor: Accessor,
+    ) -> Result<usize, NTSTATUS> {
+        self.lock()
+            .write(open, offset, data, authority, Some(accessor))
+    }
+
+    /// `IRP_MJ_LOCK_CONTROL`: locks a range for an open, or gives back what it has. Whom the lock
+    /// names for its file does not count.
+    ///
+    /// # Errors
+    /// `STATUS_LOCK_NOT_GRANTED` without a waiter; `STATUS_RANGE_NOT_LOCKED`,
+    /// `STATUS_INVALID_LOCK_RANGE`; `STATUS_INVALID_PARAMETER` for a directory,
+    /// `STATUS_ACCESS_DENIED` without a right to read or write.
+    pub(crate) fn lock_control(
+        &self,
+        open: OpenId,
+        action: Action,
+        lock: Lock,
+        ticket: Ticket,
+        waiter: Option<Waiter>,
+        authority: Authority,
+    ) -> Result<Answer, NTSTATUS> {
+        let mut locked = self.lock();
+        let answer = locked.lock_control(open, action, lock, (ticket, waiter), authority);
+        locked.tell();
+        answer
+    }
+
+    /// Whoever waits for a lock with a ticket waits no longer; `None` if he does not.
+    pub(crate) fn withdraw_lock(&self, open: OpenId, ticket: Ticket) -> Option<Waiter> {
+        self.lock().withdraw_lock(open, ticket)
+    }
+
+    /// Whether anybody has locked a range of what is open.
+    pub(crate) fn is_range_locked(&self, open: OpenId) -> bool {
+        self.lock().is_range_locked(open)
     }
 
     /// `IRP_MJ_QUERY_INFORMATION`: writes the structure of the class, gives its length.
@@ -501,19 +570,26 @@ impl FileSystem {
         Ok(file || locked.stream(open.stream)?.delete_pending.is_some())
     }
 
-    /// `IRP_MJ_CLEANUP`: the last handle of an open is closed. Its share access ends, and a pending
-    /// deletion happens if this was the last handle of the file. A second one does nothing.
+    /// `IRP_MJ_CLEANUP`: the last handle of an open is closed. Its share access and its byte-range
+    /// locks end, and a pending deletion happens if this was the last handle of the file. A second
+    /// one does nothing.
     ///
     /// # Errors
     /// Whatever keeps the storage from deleting; the open is cleaned up all the same.
     pub fn cleanup(&self, open: OpenId) -> Result<(), NTSTATUS> {
-        self.lock().cleanup(open)
+        let mut locked = self.lock();
+        let result = locked.cleanup(open);
+        locked.tell();
+        result
     }
 
     /// `IRP_MJ_CLOSE`: the file object ends. Structures that nobody holds open any more may go.
     /// An open that was not cleaned up is cleaned up first. An unknown one is ignored.
     pub fn close(&self, open: OpenId) -> Vec<Gone> {
-        self.lock().close(open)
+        let mut locked = self.lock();
+        let gone = locked.close(open);
+        locked.tell();
+        gone
     }
 
     /// The cache lets go of everything that no open holds.

@@ -1,6 +1,7 @@
 //! Reading and writing.
 
 use super::locked::{Locked, Subject};
+use super::range_lock::Accessor;
 use super::{Authority, OpenId};
 use fltmgr_sys::{
     FILE_APPEND_DATA, FILE_EXECUTE, FILE_READ_DATA, FILE_WRITE_DATA, NTSTATUS, STATUS_END_OF_FILE,
@@ -20,6 +21,7 @@ impl Locked<'_> {
         offset: u64,
         buffer: &mut [u8],
         authority: Authority,
+        accessor: Option<Accessor>,
     ) -> Result<usize, NTSTATUS> {
         let subject = self.data(open)?;
         subject.check(FILE_READ_DATA | FILE_EXECUTE, authority)?;
@@ -31,6 +33,7 @@ impl Locked<'_> {
         if buffer.is_empty() {
             return Ok(0);
         }
+        self.check_locks(open, accessor, offset, buffer.len(), false)?;
         let count = self.read_stream(&subject, offset, buffer)?;
         if count == 0 {
             return Err(STATUS_END_OF_FILE);
@@ -45,6 +48,7 @@ impl Locked<'_> {
         offset: u64,
         data: &[u8],
         authority: Authority,
+        accessor: Option<Accessor>,
     ) -> Result<usize, NTSTATUS> {
         let subject = self.data(open)?;
         subject.check(FILE_WRITE_DATA | FILE_APPEND_DATA, authority)?;
@@ -60,13 +64,14 @@ impl Locked<'_> {
         if data.is_empty() {
             return Ok(0);
         }
+        self.check_locks(open, accessor, offset, data.len(), true)?;
         self.write_stream(&subject, offset, data)?;
         self.open_mut(open)?.position = offset + data.len() as u64;
         Ok(data.len())
     }
 
     /// An open of something that has data.
-    fn data(&self, open: OpenId) -> Result<Subject, NTSTATUS> {
+    pub(super) fn data(&self, open: OpenId) -> Result<Subject, NTSTATUS> {
         let subject = self.usable(open)?;
         if subject.directory {
             Err(STATUS_INVALID_DEVICE_REQUEST)

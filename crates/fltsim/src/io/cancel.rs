@@ -3,6 +3,7 @@
 
 use super::operation::{Door, Operation};
 use super::queue::Link;
+use crate::kernel::byte_range::Waiter;
 use crate::kernel::irql;
 use crate::kernel::scope::{Callback, Scope};
 use crate::verifier::Rule;
@@ -17,6 +18,8 @@ pub(crate) enum OnCancel {
     Dequeue(Link),
     /// A thread waits on its behalf and stops waiting.
     Wake,
+    /// It waits for a byte-range lock; gives back who is to be told, unless he was told already.
+    Withdraw(Box<dyn FnOnce() -> Option<Waiter> + Send>),
 }
 
 /// Whether an operation is cancelled, and what happens then.
@@ -79,6 +82,10 @@ pub(crate) fn cancel(operation: &Arc<Operation>) -> bool {
             unsafe { routine(operation.pointer()) };
         }
         OnCancel::Dequeue(link) => link.cancelled(operation),
+        OnCancel::Withdraw(withdraw) => match withdraw() {
+            Some(waiter) => waiter(Err(STATUS_CANCELLED)),
+            None => return false,
+        },
         OnCancel::Complete(None) | OnCancel::Wake => {}
     }
     true
@@ -90,7 +97,7 @@ pub(super) fn forget(operation: &Operation) {
         let what = match routine {
             OnCancel::Complete(_) => "its cancel routine set",
             OnCancel::Dequeue(_) => "its callback data in a queue",
-            OnCancel::Wake => return,
+            OnCancel::Wake | OnCancel::Withdraw(_) => return,
         };
         let text = format!("a pended operation was resumed with {what}");
         operation

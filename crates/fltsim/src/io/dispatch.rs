@@ -3,7 +3,8 @@
 use super::control;
 use super::file_object::{FileObject, Purpose};
 use super::life;
-use super::operation::Operation;
+use super::lock_control::{self, accessor};
+use super::operation::{Door, Operation};
 use crate::filesystem::{Authority, CreateRequest, OpenId};
 use crate::kernel::descriptor::Captured;
 use crate::kernel::{mdl, string};
@@ -17,8 +18,9 @@ const STATUS_EAS_NOT_SUPPORTED: NTSTATUS = 0xC000_004F_u32.cast_signed();
 /// What the file system completes an operation with.
 type Completed = Result<usize, NTSTATUS>;
 
-/// Lets the file system act on the parameters as the lowest filter left them.
-pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
+/// Lets the file system act on the parameters as the lowest filter left them. Nothing if it keeps
+/// the operation, because that has to wait.
+pub(super) fn perform(operation: &Arc<Operation>) -> Option<(NTSTATUS, usize)> {
     let file = target(operation);
     let mut overflow = None;
     let result = match operation.major {
@@ -54,16 +56,20 @@ pub(super) fn perform(operation: &Arc<Operation>) -> (NTSTATUS, usize) {
                 IRP_MJ_SET_VOLUME_INFORMATION => set_volume_information(operation, &file),
                 IRP_MJ_QUERY_SECURITY => query_security(operation, &file, open, &mut overflow),
                 IRP_MJ_SET_SECURITY => set_security(operation, &file, open),
+                IRP_MJ_LOCK_CONTROL => {
+                    lock_control::perform(operation, &file, open, authority(operation))
+                }
                 IRP_MJ_FLUSH_BUFFERS => file.volume().io.file_system.flush(open).map(|()| 0),
                 _ => Err(STATUS_INVALID_DEVICE_REQUEST),
             },
         },
     };
     match result {
-        Ok(information) => (STATUS_SUCCESS, information),
+        Ok(information) => Some((STATUS_SUCCESS, information)),
         // A warning: the buffer is filled, as far as it goes.
-        Err(STATUS_BUFFER_OVERFLOW) => (STATUS_BUFFER_OVERFLOW, overflow.unwrap_or(0)),
-        Err(status) => (status, 0),
+        Err(STATUS_BUFFER_OVERFLOW) => Some((STATUS_BUFFER_OVERFLOW, overflow.unwrap_or(0))),
+        Err(STATUS_PENDING) => None,
+        Err(status) => Some((status, 0)),
     }
 }
 
@@ -198,7 +204,16 @@ fn read(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
     }?;
     let offset = quad(parameters.ByteOffset);
     let file_system = &file.volume().io.file_system;
-    let read = file_system.read_as(open, offset.cast_unsigned(), data, authority(operation))?;
+    let (at, authority) = (offset.cast_unsigned(), authority(operation));
+    let read = if operation.is_paging() {
+        // The memory manager is not asked for locks.
+        file_system.read_as(open, at, data, authority)
+    } else {
+        let accessor = accessor(parameters.Key);
+        file_system
+            .read_for(open, at, data, authority, accessor)
+            .map_err(|status| questionable(operation, status))
+    }?;
     advance(operation, file, offset, read);
     Ok(read)
 }
@@ -218,9 +233,26 @@ fn write(operation: &Operation, file: &FileObject, open: OpenId) -> Completed {
     }?;
     let offset = quad(parameters.ByteOffset);
     let file_system = &file.volume().io.file_system;
-    let written = file_system.write_as(open, offset.cast_unsigned(), data, authority(operation))?;
+    let (at, authority) = (offset.cast_unsigned(), authority(operation));
+    let written = if operation.is_paging() {
+        file_system.write_as(open, at, data, authority)
+    } else {
+        let accessor = accessor(parameters.Key);
+        file_system
+            .write_for(open, at, data, authority, accessor)
+            .map_err(|status| questionable(operation, status))
+    }?;
     advance(operation, file, offset, written);
     Ok(written)
+}
+
+/// A lock in the way of a direct call makes an IRP of it, and that one fails.
+fn questionable(operation: &Operation, status: NTSTATUS) -> NTSTATUS {
+    if status == STATUS_FILE_LOCK_CONFLICT && operation.door == Door::FastIo {
+        STATUS_FLT_DISALLOW_FAST_IO
+    } else {
+        status
+    }
 }
 
 /// Moves the position of a file object for synchronous I/O.

@@ -379,6 +379,11 @@ impl FileObject {
             .modify(|object| object.Flags |= FO_HANDLE_CREATED);
     }
 
+    /// Its handle is used to lock, or was.
+    pub(crate) fn locks(&self) {
+        self.object.modify(|object| object.LockOperation = 1);
+    }
+
     pub(crate) fn has_handle(&self) -> bool {
         self.object.load().Flags & FO_HANDLE_CREATED != 0
     }
@@ -462,6 +467,13 @@ impl FileObject {
         let offset = std::mem::offset_of!(FILE_STANDARD_INFORMATION, EndOfFile);
         let bytes = buffer[offset..offset + 8].try_into().unwrap_or_default();
         Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Whether anybody has locked a range of the stream.
+    pub(crate) fn is_range_locked(&self) -> bool {
+        let file_system = &self.volume.io.file_system;
+        self.identity()
+            .is_some_and(|identity| file_system.is_range_locked(identity.open))
     }
 
     /// The bytes of the stream, for a section on it.

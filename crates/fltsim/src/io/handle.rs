@@ -2,8 +2,9 @@
 
 use super::file_object::FileObject;
 use super::life::{self, Origin};
+use super::lock_control::current_process;
 use super::operation::{Completion, Door, Operation, Request};
-use super::options::{IoOptions, OpenOptions};
+use super::options::{ByteRange, IoOptions, OpenOptions};
 use super::path;
 use super::security;
 use crate::kernel::descriptor::Captured;
@@ -510,6 +511,63 @@ impl Handle {
         send(&self.machine, &self.file, request).map(drop)
     }
 
+    /// Locks a range, or fails if it cannot be had at once.
+    ///
+    /// # Errors
+    /// The status that the request completed with; `STATUS_LOCK_NOT_GRANTED` is one.
+    pub fn lock(&self, range: ByteRange) -> Result<(), NTSTATUS> {
+        self.lock_with(range, IoOptions::default())
+    }
+
+    /// Locks a range, or fails if it cannot be had at once, in a given way.
+    ///
+    /// # Errors
+    /// The status that the request completed with; `STATUS_LOCK_NOT_GRANTED` is one.
+    pub fn lock_with(&self, range: ByteRange, options: IoOptions) -> Result<(), NTSTATUS> {
+        let request = locking(&self.file, range, true, options);
+        send(&self.machine, &self.file, request).map(drop)
+    }
+
+    /// Unlocks a range that was locked as it is.
+    ///
+    /// # Errors
+    /// The status that the request completed with; `STATUS_RANGE_NOT_LOCKED` is one.
+    pub fn unlock(&self, range: ByteRange) -> Result<(), NTSTATUS> {
+        self.unlock_with(range, IoOptions::default())
+    }
+
+    /// Unlocks a range that was locked as it is, in a given way.
+    ///
+    /// # Errors
+    /// The status that the request completed with; `STATUS_RANGE_NOT_LOCKED` is one.
+    pub fn unlock_with(&self, range: ByteRange, options: IoOptions) -> Result<(), NTSTATUS> {
+        let request = unlocking(&self.file, range, options);
+        send(&self.machine, &self.file, request).map(drop)
+    }
+
+    /// Unlocks everything that was locked through the handle.
+    ///
+    /// # Errors
+    /// The status that the request completed with.
+    pub fn unlock_all(&self) -> Result<(), NTSTATUS> {
+        let mut request = self.request(IRP_MJ_LOCK_CONTROL, IoOptions::default());
+        request.minor = IRP_MN_UNLOCK_ALL;
+        request.parameters.LockControl.ProcessId = current_process();
+        send(&self.machine, &self.file, request).map(drop)
+    }
+
+    /// Unlocks everything that was locked through the handle with a key.
+    ///
+    /// # Errors
+    /// The status that the request completed with.
+    pub fn unlock_all_by_key(&self, key: u32) -> Result<(), NTSTATUS> {
+        let mut request = self.request(IRP_MJ_LOCK_CONTROL, IoOptions::default());
+        request.minor = IRP_MN_UNLOCK_ALL_BY_KEY;
+        request.parameters.LockControl.Key = key;
+        request.parameters.LockControl.ProcessId = current_process();
+        send(&self.machine, &self.file, request).map(drop)
+    }
+
     /// Closes the handle; dropping it does the same.
     pub fn close(self) {
         drop(self);
@@ -621,11 +679,57 @@ pub(super) fn transfer(
     options: IoOptions,
 ) -> Request {
     let mut request = Request::transfer(major, offset.cast_signed(), buffer, length);
+    // A read and a write have the same layout.
+    request.parameters.Read.Key = options.key;
     let kind = request.irp_flags;
     adjust(&mut request, file, options);
     if request.door == Door::Irp {
         request.irp_flags |= kind;
     }
+    request
+}
+
+/// A request of the owner of a handle for a lock.
+pub(crate) fn locking(
+    file: &FileObject,
+    range: ByteRange,
+    fail_immediately: bool,
+    options: IoOptions,
+) -> Request {
+    file.locks();
+    let mut request = ranged_request(file, IRP_MN_LOCK, range, options);
+    let parameters = &mut request.parameters;
+    parameters.LockControl.FailImmediately = BOOLEAN::from(fail_immediately);
+    parameters.LockControl.ExclusiveLock = BOOLEAN::from(range.exclusive);
+    if fail_immediately {
+        request.operation_flags |= SL_FAIL_IMMEDIATELY;
+    }
+    if range.exclusive {
+        request.operation_flags |= SL_EXCLUSIVE_LOCK;
+    }
+    request
+}
+
+/// A request of the owner of a handle to give a lock back.
+pub(crate) fn unlocking(file: &FileObject, range: ByteRange, options: IoOptions) -> Request {
+    ranged_request(file, IRP_MN_UNLOCK_SINGLE, range, options)
+}
+
+fn ranged_request(
+    file: &FileObject,
+    minor: UCHAR,
+    range: ByteRange,
+    options: IoOptions,
+) -> Request {
+    let mut request = request(file, IRP_MJ_LOCK_CONTROL, options);
+    request.minor = minor;
+    request.range_length = Some(range.length);
+    let parameters = &mut request.parameters;
+    parameters.LockControl.ByteOffset = LARGE_INTEGER {
+        QuadPart: range.start.cast_signed(),
+    };
+    parameters.LockControl.Key = range.key;
+    parameters.LockControl.ProcessId = current_process();
     request
 }
 

@@ -8,6 +8,7 @@ mod driver_memory;
 mod file_object;
 mod handle;
 mod life;
+mod lock_control;
 mod major;
 mod name;
 mod operation;
@@ -22,7 +23,7 @@ mod status_request;
 
 pub use handle::{FileReference, Handle};
 pub use operation::Completion;
-pub use options::{IoOptions, OpenOptions};
+pub use options::{ByteRange, IoOptions, OpenOptions};
 pub use pending::PendingIo;
 
 pub(crate) use buffer::{Buffers, buffers};
@@ -30,8 +31,9 @@ pub(crate) use cancel::{OnCancel, cancel};
 pub(crate) use control::Method;
 pub(crate) use driver_memory::DriverMemory;
 pub(crate) use file_object::{FileObject, FilePhase, Purpose};
-pub(crate) use handle::{query_attributes, request};
+pub(crate) use handle::{locking, query_attributes, request, unlocking};
 pub(crate) use life::{Origin, cancel_open, close_now, open, release_gone};
+pub(crate) use lock_control::{LockRequest, access, ask as ask_for_lock, lock_request};
 pub(crate) use major::{major_c_name, major_name};
 pub(crate) use name::{ObjectName, file_of, find as find_name, guid_name};
 pub(crate) use operation::{Door, Operation, Phase, Request, find, io_status};

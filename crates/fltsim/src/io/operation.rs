@@ -92,6 +92,8 @@ pub(crate) struct Request {
     pub(crate) keep_position: bool,
     /// The security context of a create.
     pub(crate) desired_access: Option<ACCESS_MASK>,
+    /// How long the range of a lock operation is.
+    pub(crate) range_length: Option<u64>,
 }
 
 impl Request {
@@ -112,6 +114,7 @@ impl Request {
             authority: Authority::Handle,
             keep_position: false,
             desired_access: None,
+            range_length: None,
         }
     }
 
@@ -234,6 +237,7 @@ pub(crate) struct CallMemory {
     data: DriverMemory<FLT_CALLBACK_DATA>,
     iopb: DriverMemory<FLT_IO_PARAMETER_BLOCK>,
     security: DriverMemory<SecurityContext>,
+    range_length: DriverMemory<LARGE_INTEGER>,
     carried: Mutex<Carried>,
 }
 
@@ -247,6 +251,7 @@ impl CallMemory {
             data: DriverMemory::new(data),
             iopb: DriverMemory::new(iopb),
             security: DriverMemory::new(security),
+            range_length: DriverMemory::new(LARGE_INTEGER { QuadPart: 0 }),
             carried: Mutex::default(),
         });
         let iopb = memory.iopb.pointer();
@@ -326,6 +331,16 @@ impl Operation {
             memory
                 .iopb
                 .modify(|iopb| iopb.Parameters.Create.SecurityContext = security);
+        }
+        if let Some(length) = request.range_length {
+            let length = LARGE_INTEGER {
+                QuadPart: length.cast_signed(),
+            };
+            memory.range_length.store(length);
+            let length = memory.range_length.pointer();
+            memory
+                .iopb
+                .modify(|iopb| iopb.Parameters.LockControl.Length = length);
         }
         Self::over(machine, file, request, memory, None)
     }

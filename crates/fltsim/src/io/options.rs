@@ -202,6 +202,8 @@ pub struct IoOptions {
     pub fast_io: bool,
     /// It bypasses the cache.
     pub uncached: bool,
+    /// The key of a read or write, for the byte-range locks that were taken with it.
+    pub key: u32,
 }
 
 impl IoOptions {
@@ -225,6 +227,7 @@ impl IoOptions {
             paging: false,
             fast_io: false,
             uncached: false,
+            key: 0,
         }
     }
 
@@ -246,6 +249,61 @@ impl IoOptions {
     #[must_use]
     pub const fn uncached(mut self) -> Self {
         self.uncached = true;
+        self
+    }
+
+    /// Reads or writes with this key.
+    #[must_use]
+    pub const fn key(mut self, key: u32) -> Self {
+        self.key = key;
+        self
+    }
+}
+
+/// A range of bytes to lock, or to unlock as it was locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ByteRange {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) exclusive: bool,
+    pub(crate) key: u32,
+}
+
+impl ByteRange {
+    /// As the parameters of a request have it.
+    pub(crate) const fn of(start: i64, length: i64, exclusive: bool, key: u32) -> Self {
+        Self {
+            start: start.cast_unsigned(),
+            length: length.cast_unsigned(),
+            exclusive,
+            key,
+        }
+    }
+
+    /// For the one who locks it alone.
+    #[must_use]
+    pub const fn exclusive(start: u64, length: u64) -> Self {
+        Self {
+            start,
+            length,
+            exclusive: true,
+            key: 0,
+        }
+    }
+
+    /// For everybody who reads.
+    #[must_use]
+    pub const fn shared(start: u64, length: u64) -> Self {
+        Self {
+            exclusive: false,
+            ..Self::exclusive(start, length)
+        }
+    }
+
+    /// With a key, which reads, writes and unlocking must have too.
+    #[must_use]
+    pub const fn key(mut self, key: u32) -> Self {
+        self.key = key;
         self
     }
 }

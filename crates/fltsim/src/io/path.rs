@@ -5,7 +5,7 @@
 //! hands: the thread that drives it lets go, and whoever completes it takes over. A synchronised
 //! layer keeps its thread: whoever arrives at it from below wakes that thread and lets go.
 
-use super::cancel;
+use super::cancel::{self, OnCancel};
 use super::dispatch;
 use super::major::{count, major_name};
 use super::operation::{Completion, Door, Operation, Phase};
@@ -276,7 +276,9 @@ fn file_system(operation: &Arc<Operation>) {
     let bottom = operation.layers.len();
     let level = match operation.completion {
         Completion::Synchronous => {
-            perform(operation);
+            if !perform(operation) {
+                return status_request::answer(operation, STATUS_PENDING);
+            }
             let status = operation.io_status().0;
             ascend(operation, bottom);
             return status_request::answer(operation, status);
@@ -287,23 +289,34 @@ fn file_system(operation: &Arc<Operation>) {
     let other = Arc::clone(operation);
     let announced = operation.machine.work_queue.announce();
     thread::spawn(move || {
-        perform(&other);
-        let lowered = irql::raise(level);
-        ascend(&other, bottom);
-        drop(lowered);
+        if perform(&other) {
+            let lowered = irql::raise(level);
+            ascend(&other, bottom);
+            drop(lowered);
+        }
         drop(announced);
     });
     status_request::answer(operation, STATUS_PENDING);
 }
 
-fn perform(operation: &Arc<Operation>) {
+/// `false` if the file system keeps the operation, which [`arrive`] ends.
+fn perform(operation: &Arc<Operation>) -> bool {
     operation.state.lock().performed = true;
     operation
         .iopb()
         .modify(|iopb| iopb.TargetInstance = null_mut());
     notify_scanners(operation);
-    let (status, information) = dispatch::perform(operation);
+    let Some((status, information)) = dispatch::perform(operation) else {
+        return false;
+    };
     operation.set_io_status(status, information);
+    true
+}
+
+/// The file system is done with an operation that it has kept.
+pub(super) fn arrive(operation: &Arc<Operation>, status: NTSTATUS) {
+    operation.set_io_status(status, 0);
+    ascend(operation, operation.layers.len());
 }
 
 /// Tells the owners of data-scan sections about an operation that cannot go together with them:
@@ -566,8 +579,10 @@ pub(crate) fn drain(operation: &Arc<Operation>, index: usize) {
 
 /// Completes an operation that a torn-down instance has pended and will never complete.
 pub(crate) fn abandon(operation: &Arc<Operation>) {
-    // Its cancel routine is one of the driver that has been given up.
-    let _ = operation.take_cancel();
+    // Its cancel routine is one of the driver that has been given up; nor does it wait any more.
+    if let Some(OnCancel::Withdraw(withdraw)) = operation.take_cancel() {
+        drop(withdraw());
+    }
     operation.set_io_status(STATUS_CANCELLED, 0);
     if !resume_pre(operation, FLT_PREOP_COMPLETE, 0) {
         resume_post(operation);

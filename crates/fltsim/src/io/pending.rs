@@ -1,15 +1,15 @@
-//! Reads and writes of an application that nobody waits for yet, and that can be cancelled.
+//! Reads, writes and locks of an application that nobody waits for yet, and that can be cancelled.
 
 use super::cancel::cancel;
 use super::file_object::FileObject;
-use super::handle::{Handle, transfer};
-use super::operation::{self, Operation};
-use super::options::IoOptions;
+use super::handle::{Handle, locking, transfer};
+use super::operation::{self, Operation, Request};
+use super::options::{ByteRange, IoOptions};
 use super::path;
 use fltmgr_sys::*;
 use std::sync::Arc;
 
-/// One read or write that was begun with [`Handle::begin_read`] or [`Handle::begin_write`].
+/// What was begun with [`Handle::begin_read`], [`Handle::begin_write`] or [`Handle::begin_lock`].
 ///
 /// Dropping it cancels it and waits for its end, because it lends its buffer to the operation.
 pub struct PendingIo {
@@ -39,7 +39,11 @@ impl PendingIo {
         let memory = buffer.as_mut_ptr().cast();
         let length = ULONG::try_from(buffer.len()).unwrap_or(ULONG::MAX);
         let request = transfer(file, major, offset, memory, length, options);
-        let operation = Operation::new(handle.machine(), file, &request);
+        Self::send(handle, &request, buffer)
+    }
+
+    fn send(handle: &Handle, request: &Request, buffer: Box<[u8]>) -> Self {
+        let operation = Operation::new(handle.machine(), handle.file(), request);
         path::send(&operation);
         Self {
             operation,
@@ -120,6 +124,13 @@ impl Handle {
             options,
             self,
         )
+    }
+
+    /// Begins to lock a range, and waits for it if it cannot be had at once.
+    #[must_use]
+    pub fn begin_lock(&self, range: ByteRange) -> PendingIo {
+        let request = locking(self.file(), range, false, IoOptions::default());
+        PendingIo::send(self, &request, Box::default())
     }
 
     /// Cancels every operation on the file object that is on its way, as `CancelIoEx` does. Gives

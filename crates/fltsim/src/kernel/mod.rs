@@ -6,6 +6,7 @@ pub(crate) mod admission;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avl;
 pub(crate) mod bitmap;
+pub(crate) mod byte_range;
 pub(crate) mod calendar;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod control;
@@ -15,6 +16,7 @@ pub(crate) mod descriptor;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod fault;
+pub(crate) mod file_lock;
 pub(crate) mod handle;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod io_work_item;

@@ -1,7 +1,7 @@
 //! Pool memory: blocks with a pattern in them, and the allocations that a driver makes itself.
 
 use crate::kernel::fault::Fault;
-use crate::kernel::{irql, lock};
+use crate::kernel::{file_lock, irql, lock};
 use crate::machine::Inner;
 use crate::manager::{Object, find, forget, publish};
 use crate::verifier::{Leak, Rule, Severity};
@@ -234,6 +234,7 @@ pub(crate) fn free(here: Option<&Inner>, call: &'static str, address: usize, tag
     }
     if let Some(machine) = owner.as_ref() {
         lock::memory_freed(machine, call, address, memory.size);
+        file_lock::memory_freed(machine, call, address, memory.size);
     }
     block.fill(FREED);
     machine.pool.live.lock().remove(&address);

@@ -42,6 +42,8 @@ pub(crate) enum Callback {
     PortDisconnect,
     PortMessage,
     EcpCleanup,
+    /// A routine of a `FILE_LOCK`: a lock operation is complete, or a lock is gone.
+    FileLock,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }

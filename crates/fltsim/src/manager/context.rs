@@ -16,7 +16,7 @@ use crate::filesystem::{FileId, StreamId};
 use crate::kernel::fault::Fault;
 use crate::kernel::pool::{Block, FREED, FRESH, Quarantine};
 use crate::kernel::scope::{self, Callback, Scope};
-use crate::kernel::{irql, lock};
+use crate::kernel::{file_lock, irql, lock};
 use crate::machine::Inner;
 use crate::verifier::{CONTEXT_OVER_RELEASE, CONTEXT_USE_AFTER_FREE, Leak, Rule};
 use dashmap::DashMap;
@@ -536,6 +536,7 @@ impl ContextStore {
         drop(state);
         self.live.remove(&node.address);
         lock::memory_freed(machine, "", node.address, node.capacity);
+        file_lock::memory_freed(machine, "", node.address, node.capacity);
         machine.counters.freed(node.kind);
         match block {
             Some(block) => self.recycle(machine, node, block),
