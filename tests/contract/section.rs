@@ -9,7 +9,7 @@ use crate::support::{Notes, all_seven, is_linked};
 use fltmgr_sys::*;
 use fltsim::filesystem::Personality;
 use fltsim::verifier::{Rule, Severity};
-use fltsim::{ContextKind, Fault, Handle, OpenOptions, Unload, WindowsVersion};
+use fltsim::{ByteRange, ContextKind, Fault, Handle, OpenOptions, Unload, WindowsVersion};
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -295,6 +295,12 @@ fn c_158_create_section_says_why_it_fails() {
             fixture.machine.inject(fault);
             expect_failure(&fixture, &file, &ctx, right, status);
         }
+        // What a lock of a part of the file does.
+        let range = ByteRange::shared(0, 1);
+        assert_eq!(file.lock(range), Ok(()));
+        let status = STATUS_FILE_LOCK_CONFLICT;
+        expect_failure(&fixture, &file, &ctx, right, status);
+        assert_eq!(file.unlock(range), Ok(()));
         ctx.release();
         assert_eq!(ctx.cleanups(), 1);
         drop((file, empty, directory));

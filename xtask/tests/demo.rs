@@ -231,6 +231,7 @@ fn the_report_has_the_promised_shape_and_the_directory_is_untouched(door: &str) 
         "IRP_MJ_QUERY_INFORMATION",
         "IRP_MJ_SET_INFORMATION",
         "IRP_MJ_DIRECTORY_CONTROL",
+        "IRP_MJ_LOCK_CONTROL",
         "IRP_MJ_CLEANUP",
         "IRP_MJ_CLOSE",
     ] {

@@ -27,6 +27,19 @@ fn every_export_is_listed_with_its_state() {
     assert_eq!(status, 0);
     let has = |text: &str, line: &str| text.lines().any(|found| found == line);
     assert!(has(&all, "FLTMGR.SYS FltRegisterFilter implemented"));
+    for name in [
+        "FltAllocateFileLock",
+        "FltCheckLockForReadAccess",
+        "FltCheckLockForWriteAccess",
+        "FltFreeFileLock",
+        "FltInitializeFileLock",
+        "FltProcessFileLock",
+        "FltUninitializeFileLock",
+    ] {
+        assert!(has(&all, &format!("FLTMGR.SYS {name} implemented")));
+    }
+    assert!(has(&all, "ntoskrnl.exe ZwLockFile implemented"));
+    assert!(has(&all, "ntoskrnl.exe FsRtlPrivateLock implemented"));
     assert!(has(&all, "ntoskrnl.exe ZwOpenKey implemented"));
     assert!(has(&all, "ntoskrnl.exe IoFileObjectType implemented"));
     assert!(has(&all, "hal.dll HalTranslateBusAddress missing"));

@@ -1,13 +1,14 @@
-//! Copying, rewriting, renaming, transacting and deleting in the scratch folder.
+//! Copying, rewriting, locking, renaming, transacting and deleting in the scratch folder.
 
 use super::checkpoint;
 use super::expect::{Doing, Stop, ensure, ensure_contents};
 use crate::scan::Tree;
 use fltmgr_sys::{
-    FILE_READ_ATTRIBUTES, FileStreamInformation, NTSTATUS, STATUS_OBJECT_NAME_NOT_FOUND,
+    FILE_READ_ATTRIBUTES, FileStreamInformation, NTSTATUS, STATUS_FILE_LOCK_CONFLICT,
+    STATUS_LOCK_NOT_GRANTED, STATUS_OBJECT_NAME_NOT_FOUND,
 };
 use fltsim::filesystem::Personality;
-use fltsim::{IoOptions, Machine, OpenOptions, Transaction, Volume};
+use fltsim::{ByteRange, IoOptions, Machine, OpenOptions, Transaction, Volume};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore};
 use rand_chacha::ChaCha8Rng;
@@ -45,6 +46,7 @@ pub(super) fn exercise(
     desk.copy(source, tree)?;
     desk.make_up()?;
     desk.rewrite()?;
+    desk.lock()?;
     if personality.alternate_streams {
         desk.streams()?;
     }
@@ -165,6 +167,33 @@ impl Desk<'_> {
             contents[..page.len()].copy_from_slice(&page);
             drop(reference);
             self.files.insert(path, contents);
+        }
+        Ok(())
+    }
+
+    /// Locks the first byte of each file, which keeps a second handle from it, and lets that one
+    /// have it.
+    fn lock(&mut self) -> Result<(), Stop> {
+        let range = ByteRange::exclusive(0, 1);
+        for path in self.paths() {
+            checkpoint()?;
+            let open = || {
+                let file = self.volume.open(&path, OpenOptions::read_write());
+                file.doing("opening", &path)
+            };
+            let (first, second) = (open()?, open()?);
+            first.lock(range).doing("locking", &path)?;
+            let refused = second.lock(range) == Err(STATUS_LOCK_NOT_GRANTED);
+            ensure(refused, "it was locked twice", &path)?;
+            let refused = second.write(0, &[0]) == Err(STATUS_FILE_LOCK_CONFLICT);
+            ensure(refused, "what is locked could be written", &path)?;
+            let mut waiting = second.begin_lock(range);
+            ensure(!waiting.is_complete(), "a lock was not waited for", &path)?;
+            first.unlock(range).doing("unlocking", &path)?;
+            waiting.wait().doing("waiting for a lock of", &path)?;
+            // With its handle a lock goes too.
+            second.close();
+            first.lock(range).doing("locking", &path)?;
         }
         Ok(())
     }
