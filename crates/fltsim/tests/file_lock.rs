@@ -599,6 +599,7 @@ type UnlockSingle = unsafe extern "win64" fn(
     u8,
 ) -> NTSTATUS;
 type UnlockAll = unsafe extern "win64" fn(PFILE_LOCK, usize, usize, PVOID) -> NTSTATUS;
+type UnlockAllByKey = unsafe extern "win64" fn(PFILE_LOCK, usize, usize, u32, PVOID) -> NTSTATUS;
 type CheckLock = unsafe extern "win64" fn(
     PFILE_LOCK,
     *const LARGE_INTEGER,
@@ -777,6 +778,21 @@ fn the_kernels_functions_use_the_same_structure() {
         assert_eq!(all(8), STATUS_SUCCESS);
         assert_eq!(tape.take_unlocked(), [(0, 10, 7, 1), (20, 10, 7, 0)]);
         assert_eq!(any(), 0);
+        let function = address("FsRtlFastUnlockAllByKey");
+        // SAFETY: the export has this type.
+        let by_key = unsafe { std::mem::transmute::<usize, UnlockAllByKey>(function) };
+        let by_key = |key| {
+            // SAFETY: a live structure; the rest are names and the tape.
+            unsafe { by_key(lock, FILE, 4, key, tape.context()) }
+        };
+        for start in [0, 1] {
+            let granted = (1, STATUS_SUCCESS);
+            assert_eq!(fsrtl_lock(lock, start, 1, 4, true, true), granted);
+        }
+        assert_eq!(by_key(8), not_locked);
+        assert_eq!(by_key(7), STATUS_SUCCESS);
+        assert_eq!(by_key(7), not_locked);
+        assert_eq!(tape.take_unlocked(), [(0, 1, 7, 1), (1, 1, 7, 1)]);
         call("FsRtlUninitializeFileLock", lock, [0; 3]);
         let allocated = call("FsRtlAllocateFileLock", null_mut(), [0; 3]) as PFILE_LOCK;
         assert_eq!(
