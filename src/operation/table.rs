@@ -76,8 +76,12 @@ pub const fn end() -> FLT_OPERATION_REGISTRATION {
     }
 }
 
-/// A table in which no operation is twice; with one, a constant does not compile. What the Filter
-/// Manager would do with the second is not documented.
+/// A table in which no operation is twice. What the Filter Manager would do with the second is not
+/// documented.
+///
+/// # Panics
+///
+/// An operation is twice, which in a constant is a compile-time error.
 #[must_use]
 pub const fn distinct(
     table: &'static [FLT_OPERATION_REGISTRATION],

@@ -4,7 +4,7 @@ use crate::kernel::fault::Fault;
 use crate::kernel::{file_lock, irql, lock};
 use crate::machine::Inner;
 use crate::manager::{Object, find, forget, publish};
-use crate::verifier::{Leak, Rule, Severity};
+use crate::verifier::{Leak, Rule, Severity, irql_table};
 use fltmgr_sys::*;
 use parking_lot::Mutex;
 use std::alloc::Layout;
@@ -127,10 +127,7 @@ impl Pool {
         tag: ULONG,
         zeroed: bool,
     ) -> usize {
-        if pool == PagedPool && irql::current() >= DISPATCH_LEVEL {
-            let text = "paged pool cannot be allocated at DISPATCH_LEVEL";
-            machine.verifier.violation(Rule::V6, call, text);
-        }
+        check_irql(machine, call, pool, "allocated");
         let exhausted = machine
             .faults
             .take(|fault| matches!(fault, Fault::Pool { .. }))
@@ -189,6 +186,15 @@ impl Pool {
     }
 }
 
+/// Says that paged pool is dealt with too high, unless that the call itself is too high was said.
+fn check_irql(machine: &Inner, call: &'static str, pool: POOL_TYPE, what: &str) {
+    let level = irql::current();
+    if pool == PagedPool && level >= DISPATCH_LEVEL && irql_table::limit(call) >= level {
+        let text = format!("paged pool cannot be {what} at DISPATCH_LEVEL");
+        machine.verifier.violation(Rule::V6, call, text);
+    }
+}
+
 /// Frees an allocation. A tag of 0 fits every allocation.
 pub(crate) fn free(here: Option<&Inner>, call: &'static str, address: usize, tag: ULONG) {
     let bad = |machine: Option<&Inner>, parameters, text: String| match machine {
@@ -228,10 +234,7 @@ pub(crate) fn free(here: Option<&Inner>, call: &'static str, address: usize, tag
         );
         return;
     };
-    if memory.pool == PagedPool && irql::current() >= DISPATCH_LEVEL {
-        let text = "paged pool cannot be freed at DISPATCH_LEVEL";
-        machine.verifier.violation(Rule::V6, call, text);
-    }
+    check_irql(machine, call, memory.pool, "freed");
     if let Some(machine) = owner.as_ref() {
         lock::memory_freed(machine, call, address, memory.size);
         file_lock::memory_freed(machine, call, address, memory.size);
