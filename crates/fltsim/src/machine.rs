@@ -1,12 +1,12 @@
 //! One simulated computer.
 
 use crate::config::{Config, WindowsVersion};
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::exports::ExTimers;
 use crate::filesystem::{FileSystem, Personality, TeardownPolicy};
 use crate::io::{self, VolumeIo};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::device;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::ex_timer::ExTimers;
 use crate::kernel::fault::{Fault, Faults};
 use crate::kernel::file_lock;
 use crate::kernel::handle::Handles;

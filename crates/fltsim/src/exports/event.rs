@@ -2,8 +2,9 @@
 
 use super::attributes::Attributes;
 use super::ob::behind;
-use super::wait::{change, timeout, wait};
+use super::wait::{timeout, wait};
 use super::{enter, exports, write};
+use crate::kernel::dispatcher::change;
 use crate::kernel::event::{Event, EventBody};
 use crate::kernel::handle::{Grant, downcast};
 use crate::kernel::{scope, string};

@@ -372,7 +372,7 @@ impl Caller {
         #[cfg(target_arch = "x86_64")]
         if !event.is_null() {
             // SAFETY: what has this name is an event.
-            unsafe { super::wait::KeSetEvent(event, 0, 0) };
+            unsafe { super::ke_event::KeSetEvent(event, 0, 0) };
         }
         let _ = event;
         status

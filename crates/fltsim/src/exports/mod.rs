@@ -32,11 +32,15 @@ mod cancel;
 mod cancellable_wait;
 mod context;
 mod create;
+#[cfg(target_arch = "x86_64")]
+mod critical_region;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod data;
 mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod device;
+#[cfg(target_arch = "x86_64")]
+mod dpc;
 mod ecp;
 mod error_log;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -58,6 +62,12 @@ mod interlocked;
 mod io_priority;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod io_work_item;
+#[cfg(target_arch = "x86_64")]
+mod ke_event;
+#[cfg(target_arch = "x86_64")]
+mod ke_mutex;
+#[cfg(target_arch = "x86_64")]
+mod ke_timer;
 mod kernel;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod ktm;
@@ -97,6 +107,8 @@ mod rundown;
 mod section;
 mod security;
 mod security_rtl;
+#[cfg(target_arch = "x86_64")]
+mod semaphore;
 mod spin_lock;
 mod system;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -128,12 +140,6 @@ use std::sync::Arc;
 pub(crate) use data::resolve as resolve_data;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use exception::acts_for_caller;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use timer::ExTimers;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use wait::signal;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use wait::wake_waiters;
 
 /// Defines exports, and `resolve`, which finds them by name for a loaded image.
 macro_rules! exports {
@@ -287,6 +293,18 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     token::resolve,
     transaction::resolve,
     volume::resolve,
+    #[cfg(target_arch = "x86_64")]
+    critical_region::resolve,
+    #[cfg(target_arch = "x86_64")]
+    dpc::resolve,
+    #[cfg(target_arch = "x86_64")]
+    ke_event::resolve,
+    #[cfg(target_arch = "x86_64")]
+    ke_mutex::resolve,
+    #[cfg(target_arch = "x86_64")]
+    ke_timer::resolve,
+    #[cfg(target_arch = "x86_64")]
+    semaphore::resolve,
     #[cfg(target_arch = "x86_64")]
     wait::resolve,
     work_item::resolve,

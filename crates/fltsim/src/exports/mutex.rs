@@ -1,7 +1,7 @@
 //! What is more to mutexes and push locks: trying, and the kernel's own push locks.
 
+use super::critical_region::{KeEnterCriticalRegion, KeLeaveCriticalRegion};
 use super::lock::{acquire, release, try_acquire};
-use super::wait::{KeEnterCriticalRegion, KeLeaveCriticalRegion};
 use super::{exports, here, write};
 use crate::kernel::irql;
 use crate::kernel::lock::{Kind, Mode};

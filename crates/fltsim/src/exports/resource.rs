@@ -1,7 +1,7 @@
 //! What is more to resources: other ways to acquire them, and owners that are no threads.
 
+use super::critical_region::{KeEnterCriticalRegion, KeLeaveCriticalRegion};
 use super::lock::{acquire, acquire_resource, release};
-use super::wait::{KeEnterCriticalRegion, KeLeaveCriticalRegion};
 use super::{exports, here, misuse, routines};
 use crate::kernel::lock::{self, Kind, Mode};
 use crate::verifier::Rule;

@@ -2,6 +2,7 @@
 
 use super::{routines, write};
 use crate::kernel::calendar::{self, Fields, SECOND, SINCE_1970, SINCE_1980};
+use crate::kernel::time::now;
 use fltmgr_sys::*;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -38,6 +39,24 @@ unsafe fn seconds_since(time: *const i64, start: i64, seconds: *mut ULONG) -> BO
 }
 
 routines! {
+    /// The time since 1601.
+    unsafe fn KeQuerySystemTimePrecise(time: *mut i64) {
+        // SAFETY: the caller passes a place for a time.
+        unsafe { write(time, now()) };
+    }
+
+    /// A counter of 100 ns, and its frequency.
+    unsafe fn KeQueryPerformanceCounter(frequency: *mut i64) -> i64 {
+        // SAFETY: the caller passes a place for a frequency, or null.
+        unsafe { write(frequency, 10_000_000) };
+        i64::try_from(START.elapsed().as_nanos() / 100).unwrap_or(i64::MAX)
+    }
+
+    /// How long a tick is, in units of 100 ns.
+    unsafe fn KeQueryTimeIncrement() -> ULONG {
+        156_250
+    }
+
     /// The fields of a time.
     unsafe fn RtlTimeToTimeFields(time: *const i64, fields: *mut Fields) {
         // SAFETY: the caller passes a time.

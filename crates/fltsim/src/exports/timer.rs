@@ -1,13 +1,14 @@
 //! Timers of the executive: allocated by the kernel, with a callback.
 
-use super::wait::{self, Dpc, Timer};
+use super::dpc::KeInitializeDpc;
+use super::ke_timer::{KeCancelTimer, KeInitializeTimerEx, KeSetTimerEx};
 use super::{bad_pointer, enter, exports, here_at_most};
+use crate::kernel::ex_timer::{Callback, ExTimer};
 use crate::kernel::scope;
+use crate::kernel::timer::{Dpc, until_expired};
 use crate::machine::Inner;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
@@ -16,27 +17,6 @@ const NO_WAKE: ULONG = 0x8;
 const NOTIFICATION: ULONG = 0x8000_0000;
 /// How many units of 100 ns a millisecond has.
 const MILLISECOND: i64 = 10_000;
-
-type Callback = Option<unsafe extern "win64" fn(PVOID, PVOID)>;
-
-/// A timer. It begins with the one that is waited for, so that threads can wait for it.
-#[repr(C)]
-struct ExTimer {
-    timer: Timer,
-    dpc: Dpc,
-    callback: Callback,
-    context: PVOID,
-}
-
-/// The timers of a machine that have not been deleted, by address.
-#[derive(Default)]
-pub(crate) struct ExTimers(Mutex<BTreeMap<usize, Box<ExTimer>>>);
-
-// SAFETY: the boxes are only moved around here; what is in them is the dispatcher's to change, under
-// its lock.
-unsafe impl Send for ExTimers {}
-// SAFETY: as above.
-unsafe impl Sync for ExTimers {}
 
 fn here(call: &'static str) -> Option<Arc<Inner>> {
     let machine = scope::machine()?;
@@ -93,11 +73,11 @@ exports! {
         let pointer = &raw mut *made;
         let kind = i32::from(attributes & NOTIFICATION == 0);
         // SAFETY: memory for a timer.
-        unsafe { wait::KeInitializeTimerEx(pointer.cast(), kind) };
+        unsafe { KeInitializeTimerEx(pointer.cast(), kind) };
         // SAFETY: a place in the memory that was just made.
         let dpc = unsafe { &raw mut (*pointer).dpc };
         // SAFETY: memory for a DPC.
-        unsafe { wait::KeInitializeDpc(dpc, expired as *const () as usize, pointer.cast()) };
+        unsafe { KeInitializeDpc(dpc, expired as *const () as usize, pointer.cast()) };
         machine.held.add("timer", pointer as usize, CALL);
         machine.timers.0.lock().insert(pointer as usize, made);
         pointer.cast()
@@ -118,7 +98,7 @@ exports! {
         // SAFETY: a place in a timer that exists.
         let dpc = unsafe { &raw mut (*timer.cast::<ExTimer>()).dpc };
         // SAFETY: both are initialised.
-        unsafe { wait::KeSetTimerEx(timer.cast(), due, period, dpc) }
+        unsafe { KeSetTimerEx(timer.cast(), due, period, dpc) }
     }
 
     /// Cancels a timer. Gives whether it was set.
@@ -127,7 +107,7 @@ exports! {
             return 0;
         }
         // SAFETY: a timer that exists.
-        unsafe { wait::KeCancelTimer(timer.cast()) }
+        unsafe { KeCancelTimer(timer.cast()) }
     }
 
     /// Deletes a timer, and waits for its callback if that is asked for.
@@ -147,15 +127,15 @@ exports! {
         }
         // A timer that is not cancelled still expires, if it does so once only.
         // SAFETY: a timer that exists.
-        let once = unsafe { (*timer.cast::<ExTimer>()).timer.period() } == 0;
+        let once = unsafe { (*timer.cast::<ExTimer>()).timer.period } == 0;
         let was_set = if cancel != 0 || !once {
             // SAFETY: as above.
-            unsafe { wait::KeCancelTimer(timer.cast()) }
+            unsafe { KeCancelTimer(timer.cast()) }
         } else {
             0
         };
         if wait != 0 {
-            wait::until_expired(timer as usize);
+            until_expired(timer as usize);
         }
         machine.held.remove(timer as usize);
         if let Some(gone) = machine.timers.0.lock().remove(&(timer as usize)) {

@@ -70,7 +70,7 @@ pub(crate) fn cancel(operation: &Arc<Operation>) -> bool {
         control.routine.take()
     };
     #[cfg(target_arch = "x86_64")]
-    crate::exports::wake_waiters();
+    crate::kernel::dispatcher::wake_waiters();
     let Some(routine) = routine else {
         return false;
     };

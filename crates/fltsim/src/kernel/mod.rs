@@ -14,7 +14,11 @@ pub(crate) mod debug_print;
 pub(crate) mod descriptor;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod device;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod dispatcher;
 pub(crate) mod event;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod ex_timer;
 pub(crate) mod fault;
 pub(crate) mod file_lock;
 pub(crate) mod handle;
@@ -40,6 +44,8 @@ pub(crate) mod string;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod thread;
 pub(crate) mod time;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod timer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod token;
 #[cfg(target_arch = "x86_64")]

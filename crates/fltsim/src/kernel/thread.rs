@@ -3,9 +3,9 @@
 //! Every thread of the host that runs driver code is a thread of the System process, whatever
 //! machine it runs. Those of `PsCreateSystemThread` belong to a machine besides.
 
+use super::dispatcher;
 use super::handle::KernelObject;
 use super::scope::{self, Callback, Scope};
-use crate::exports;
 use crate::image;
 use crate::io::DriverMemory;
 use crate::machine::Inner;
@@ -142,7 +142,7 @@ impl Thread {
         }
         state.ended = Some(status);
         drop(state);
-        exports::signal(self.address());
+        dispatcher::signal(self.address());
         self.let_go();
     }
 
