@@ -1,57 +1,58 @@
 //! One simulated computer.
 
+mod driver;
+mod outcome;
+mod progress;
+mod transaction;
+mod volume;
+
+pub use driver::{Driver, DriverEntry, Unload};
+pub(crate) use driver::{load, unload};
+pub use outcome::Outcome;
+pub(crate) use progress::Progress;
+pub use transaction::Transaction;
+pub use volume::{Volume, VolumeConfig};
+
 use crate::config::{Config, WindowsVersion};
-use crate::filesystem::{FileSystem, Personality, TeardownPolicy};
+use crate::filesystem::{FileSystem, TeardownPolicy};
 use crate::io::{self, VolumeIo};
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::kernel::device;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::ex_timer::ExTimers;
 use crate::kernel::fault::{Fault, Faults};
-use crate::kernel::file_lock;
 use crate::kernel::handle::Handles;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::io_work_item::IoWorkItems;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::irp::Irps;
-use crate::kernel::irql;
-use crate::kernel::mdl::{self, Mdls};
+use crate::kernel::mdl::Mdls;
 use crate::kernel::namespace::Namespace;
 use crate::kernel::notify::Notify;
 use crate::kernel::pool::Pool;
-use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry, SERVICES};
+use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry};
 use crate::kernel::scope::{Callback, Scope};
 use crate::kernel::section::Section;
 use crate::kernel::shared_section::Views;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::kernel::thread::{self, Thread};
+use crate::kernel::thread::Thread;
 use crate::kernel::work_queue::WorkQueue;
 use crate::manager::context::{ContextInfo, ContextStore, ObjectKey};
 use crate::manager::filter::{self, FilterState};
-use crate::manager::instance::{self, InstanceInfo, compare_altitudes};
+use crate::manager::instance::{self, compare_altitudes};
 use crate::manager::port::ServerPort;
 use crate::manager::reference::Held;
 use crate::manager::statistics::{Counters, Statistics};
 use crate::manager::volume::VolumeDevice;
 use crate::manager::{self, Filter, Object, ecp, forget_machine, publish};
-use crate::storage::{MemoryStorage, Storage};
-use crate::verifier::{Leak, Report, Rule, Verifier};
+use crate::verifier::Verifier;
 use fltmgr_sys::*;
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
-
-/// The entry point of a driver.
-#[cfg(target_arch = "x86_64")]
-pub type DriverEntry = unsafe extern "win64" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> NTSTATUS;
-/// The entry point of a driver.
-#[cfg(not(target_arch = "x86_64"))]
-pub type DriverEntry = unsafe extern "system" fn(PDRIVER_OBJECT, PCUNICODE_STRING) -> NTSTATUS;
+use std::time::Duration;
 
 /// Everything of one machine.
 pub(crate) struct Inner {
@@ -171,53 +172,6 @@ impl Drop for Inner {
         // First the threads, which may still look objects up.
         drop(std::mem::take(&mut self.work_queue));
         forget_machine(self, self.addresses.get_mut());
-    }
-}
-
-/// Lets one thread wait for what others do.
-#[derive(Default)]
-pub(crate) struct Progress {
-    waiting: AtomicUsize,
-    generation: Mutex<u64>,
-    changed: Condvar,
-}
-
-impl Progress {
-    /// Something was released.
-    pub(crate) fn notify(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            *self.generation.lock() += 1;
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits until a condition holds; `false` if nothing was released for too long.
-    pub(crate) fn wait(&self, patience: Duration, done: impl Fn() -> bool) -> bool {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let result = self.wait_counted(patience, done);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        result
-    }
-
-    fn wait_counted(&self, patience: Duration, done: impl Fn() -> bool) -> bool {
-        loop {
-            let before = *self.generation.lock();
-            if done() {
-                return true;
-            }
-            let deadline = Instant::now() + patience;
-            let mut generation = self.generation.lock();
-            while *generation == before {
-                if self
-                    .changed
-                    .wait_until(&mut generation, deadline)
-                    .timed_out()
-                {
-                    drop(generation);
-                    return done();
-                }
-            }
-        }
     }
 }
 
@@ -462,7 +416,7 @@ impl Machine {
         if inner.filters.read().is_empty() {
             filter::report_volumes(inner, "");
             inner.handles.report(inner, "");
-            report_kernel(inner, "");
+            driver::report_kernel(inner, "");
             inner.pool.report_leaks(inner, "");
         }
         for transaction in inner.transactions.lock().iter() {
@@ -474,373 +428,5 @@ impl Machine {
             bugchecks: inner.verifier.bugchecks(),
             statistics: self.statistics(),
         }
-    }
-}
-
-/// What became of a machine.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What drivers left behind.
-    pub leaks: Vec<Leak>,
-    /// Rules that they broke.
-    pub violations: Vec<Report>,
-    /// What would have stopped a real machine.
-    pub bugchecks: Vec<Report>,
-    /// All counters.
-    pub statistics: Statistics,
-}
-
-impl Outcome {
-    /// Whether there is nothing to complain about.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.leaks.is_empty() && self.violations.is_empty() && self.bugchecks.is_empty()
-    }
-}
-
-/// What a volume is made of.
-pub struct VolumeConfig {
-    name: String,
-    personality: Personality,
-    storage: Box<dyn Storage>,
-    read_only: bool,
-}
-
-impl fmt::Debug for VolumeConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VolumeConfig")
-            .field("name", &self.name)
-            .field("personality", &self.personality)
-            .finish_non_exhaustive()
-    }
-}
-
-impl VolumeConfig {
-    /// An empty volume in memory.
-    #[must_use]
-    pub fn memory(name: impl Into<String>, personality: Personality) -> Self {
-        Self::storage(name, personality, Box::new(MemoryStorage::new()))
-    }
-
-    /// A volume on any storage, e.g. a host directory.
-    #[must_use]
-    pub fn storage(
-        name: impl Into<String>,
-        personality: Personality,
-        storage: Box<dyn Storage>,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            personality,
-            storage,
-            read_only: false,
-        }
-    }
-
-    /// A volume whose files are those of a host directory.
-    #[must_use]
-    pub fn host(
-        name: impl Into<String>,
-        personality: Personality,
-        storage: crate::storage::HostStorage,
-    ) -> Self {
-        Self::storage(name, personality, Box::new(storage))
-    }
-
-    /// The volume is write-protected.
-    #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
-        self
-    }
-}
-
-/// A mounted volume.
-#[derive(Clone)]
-pub struct Volume {
-    pub(crate) machine: Machine,
-    pub(crate) object: Arc<manager::Volume>,
-}
-
-impl fmt::Debug for Volume {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Volume").field(&self.object.name).finish()
-    }
-}
-
-impl Volume {
-    /// What a driver knows it by.
-    #[must_use]
-    pub fn pointer(&self) -> PFLT_VOLUME {
-        self.object.pointer()
-    }
-
-    /// Its device name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.object.name
-    }
-
-    /// The instances that are attached, from the highest altitude to the lowest.
-    #[must_use]
-    pub fn instances(&self) -> Vec<InstanceInfo> {
-        let stack = self.object.stack();
-        stack
-            .iter()
-            .map(|instance| InstanceInfo {
-                pointer: instance.pointer(),
-                filter: instance.filter.name.clone(),
-                name: instance.name.clone(),
-                altitude: instance.altitude.clone(),
-            })
-            .collect()
-    }
-
-    /// Dismounts the volume: its instances are torn down, its contexts deleted.
-    pub fn dismount(&self) {
-        if !self.object.begin_dismount() {
-            return;
-        }
-        let inner = &self.machine.inner;
-        for instance in self.object.stack() {
-            instance::teardown(&instance, FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT);
-        }
-        let gone = self.object.io.file_system.dismount();
-        io::release_gone(inner, &self.object, &gone);
-        inner
-            .contexts
-            .object_gone(inner, ObjectKey::Volume(self.object.id));
-    }
-
-    pub(crate) fn machine(&self) -> &Arc<Inner> {
-        &self.machine.inner
-    }
-
-    pub(crate) fn volume(&self) -> &Arc<manager::Volume> {
-        &self.object
-    }
-}
-
-/// A transaction.
-#[derive(Clone)]
-pub struct Transaction {
-    pub(crate) machine: Machine,
-    pub(crate) object: Arc<manager::Transaction>,
-}
-
-impl fmt::Debug for Transaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Transaction").field(&self.object.id).finish()
-    }
-}
-
-impl Transaction {
-    /// What a driver knows it by.
-    #[must_use]
-    pub fn pointer(&self) -> PKTRANSACTION {
-        self.object.pointer()
-    }
-
-    /// Commits. Returns when every notification but the last has been completed.
-    ///
-    /// # Errors
-    /// What a filter answered to a notification that can still abort the transaction, or
-    /// `STATUS_TRANSACTION_NOT_ACTIVE` if it has ended.
-    pub fn commit(&self) -> Result<(), NTSTATUS> {
-        self.object.commit(&self.machine.inner)
-    }
-
-    /// Rolls back, unless the transaction has ended.
-    pub fn rollback(&self) {
-        // A transaction that has ended cannot be rolled back, and need not be.
-        let _ = self.object.rollback(&self.machine.inner);
-    }
-}
-
-/// How a driver is asked to unload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unload {
-    /// As by `fltmc unload`; the driver may refuse.
-    Normal,
-    /// As by `sc stop`; the driver's refusal is ignored.
-    Mandatory,
-}
-
-/// An installed driver.
-#[derive(Clone)]
-pub struct Driver {
-    machine: Machine,
-    record: Arc<DriverRecord>,
-}
-
-impl fmt::Debug for Driver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Driver").field(&self.record.config).finish()
-    }
-}
-
-impl Driver {
-    /// Its driver object.
-    #[must_use]
-    pub fn driver_object(&self) -> PDRIVER_OBJECT {
-        self.record.pointer()
-    }
-
-    /// The path of its service key.
-    #[must_use]
-    pub fn registry_path(&self) -> PCUNICODE_STRING {
-        self.record.registry_path()
-    }
-
-    /// The same path for [`Machine::registry`].
-    #[must_use]
-    pub fn service_key(&self) -> String {
-        format!(r"{SERVICES}\{}", self.record.config.name)
-    }
-
-    /// The filter that it has registered.
-    #[must_use]
-    pub fn filter(&self) -> Option<PFLT_FILTER> {
-        let filter = self.record.filter.lock();
-        filter.as_ref().map(Filter::pointer)
-    }
-
-    fn active_filter(&self) -> Result<Arc<Filter>, NTSTATUS> {
-        let filter = self.record.filter.lock().clone();
-        let filter = filter.ok_or(STATUS_FLT_FILTER_NOT_FOUND)?;
-        match filter.state() {
-            FilterState::Registered => Err(STATUS_FLT_FILTER_NOT_READY),
-            FilterState::Active => Ok(filter),
-            FilterState::Unregistering | FilterState::Gone => Err(STATUS_FLT_DELETING_OBJECT),
-        }
-    }
-
-    /// Calls the driver's entry point.
-    ///
-    /// # Errors
-    /// The status that it failed with.
-    pub fn start(&self, entry: DriverEntry) -> Result<(), NTSTATUS> {
-        start(&self.machine.inner, &self.record, entry)
-    }
-
-    /// Says where the driver starts, so that another one can load it with `FltLoadFilter`. It is
-    /// not entered yet.
-    pub fn install(&self, entry: DriverEntry) {
-        *self.record.entry.lock() = Some(entry);
-    }
-
-    /// Asks the driver to unload.
-    ///
-    /// # Errors
-    /// `STATUS_FLT_FILTER_NOT_FOUND` if it has no filter; `STATUS_FLT_DO_NOT_DETACH` if it cannot
-    /// be unloaded this way; otherwise the status that it refused with.
-    pub fn unload(&self, how: Unload) -> Result<(), NTSTATUS> {
-        unload(&self.machine.inner, &self.record, how)
-    }
-}
-
-/// Calls the entry point of a driver.
-pub(crate) fn start(
-    inner: &Arc<Inner>,
-    record: &DriverRecord,
-    entry: DriverEntry,
-) -> Result<(), NTSTATUS> {
-    let scope = Scope::enter(inner, Callback::DriverEntry, PASSIVE_LEVEL);
-    // SAFETY: the two pointers stay valid while the driver's record exists, which is as long as the
-    // machine; that the function is a driver's entry point is what its type says.
-    let status = unsafe { entry(record.pointer(), record.registry_path()) };
-    drop(scope);
-    if nt_success(status) {
-        record.running.store(true, Ordering::Release);
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        device::initialized(record);
-        return Ok(());
-    }
-    let what = "DriverEntry failed and left its filter registered";
-    abandon(inner, record, true, what);
-    Err(status)
-}
-
-/// Loads an installed driver by the name of its service, as the system does for `FltLoadFilter`.
-///
-/// # Errors
-/// `STATUS_OBJECT_NAME_NOT_FOUND` if there is none that can be loaded, `STATUS_IMAGE_ALREADY_LOADED`
-/// if it runs, `STATUS_FAILED_DRIVER_ENTRY` if it did not start.
-pub(crate) fn load(inner: &Arc<Inner>, name: &str) -> Result<(), NTSTATUS> {
-    let drivers = inner.drivers.lock().clone();
-    let same =
-        |record: &Arc<DriverRecord>| record.config.name.to_lowercase() == name.to_lowercase();
-    let record = drivers.into_iter().find(same);
-    let record = record.ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
-    if record.running.load(Ordering::Acquire) {
-        return Err(STATUS_IMAGE_ALREADY_LOADED);
-    }
-    let entry = *record.entry.lock();
-    let entry = entry.ok_or(STATUS_OBJECT_NAME_NOT_FOUND)?;
-    start(inner, &record, entry).map_err(|_| STATUS_FAILED_DRIVER_ENTRY)
-}
-
-/// Asks a driver to unload.
-pub(crate) fn unload(
-    inner: &Arc<Inner>,
-    record: &DriverRecord,
-    how: Unload,
-) -> Result<(), NTSTATUS> {
-    let filter = record.filter.lock().clone();
-    let filter = filter.ok_or(STATUS_FLT_FILTER_NOT_FOUND)?;
-    let registration = &filter.registration.callbacks;
-    let mandatory = how == Unload::Mandatory;
-    let no_stop = FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP;
-    if mandatory && registration.Flags & no_stop != 0 {
-        return Err(STATUS_FLT_DO_NOT_DETACH);
-    }
-    let callback = registration
-        .FilterUnloadCallback
-        .ok_or(STATUS_FLT_DO_NOT_DETACH)?;
-    filter.mandatory.store(mandatory, Ordering::Release);
-    let flags = if mandatory {
-        FLTFL_FILTER_UNLOAD_MANDATORY
-    } else {
-        0
-    };
-    let scope = Scope::enter(inner, Callback::Unload, PASSIVE_LEVEL);
-    // SAFETY: the driver registered this callback and is loaded until it returns.
-    let status = unsafe { callback(flags) };
-    drop(scope);
-    if !nt_success(status) && !mandatory {
-        return Err(status);
-    }
-    let what = "FilterUnloadCallback returned and left its filter registered";
-    abandon(inner, record, nt_success(status), what);
-    record.running.store(false, Ordering::Release);
-    if inner.filters.read().is_empty() {
-        filter::report_volumes(inner, "FltUnregisterFilter");
-        inner.handles.report(inner, "FltUnregisterFilter");
-        report_kernel(inner, "FltUnregisterFilter");
-        inner.ecps.report(inner, "FltUnregisterFilter");
-    }
-    Ok(())
-}
-
-/// Says what drivers still have of the kernel proper, once no filter is left.
-fn report_kernel(inner: &Inner, call: &'static str) {
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    thread::report(inner, call);
-    mdl::report(inner, call);
-    for leak in inner.held.take() {
-        inner.verifier.leak(Rule::V20, call, leak);
-    }
-    file_lock::forget(inner);
-}
-
-/// Unregisters a filter that its driver forgot, or did not want to unregister.
-fn abandon(inner: &Arc<Inner>, record: &DriverRecord, report: bool, what: &str) {
-    let registered = record.filter.lock().clone();
-    if let Some(filter) = registered {
-        if report {
-            inner.verifier.violation(Rule::V20, "", what);
-        }
-        let _scope = Scope::enter(inner, Callback::Other, irql::current());
-        filter::unregister(inner, &filter);
     }
 }
