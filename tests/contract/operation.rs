@@ -432,7 +432,7 @@ fn c_115_completion_when_safe_is_posted_from_dispatch_level() {
     seeds(|seed| {
         let (answers, inner) = (Notes::new(), Notes::<Place>::new());
         let (answered, outer) = (answers.clone(), inner.clone());
-        let plan = Plan::all_kinds().post(IRP_MJ_READ, move |post| {
+        let plan = Plan::all_kinds().post(IRP_MJ_QUERY_INFORMATION, move |post| {
             let notes = outer.clone();
             let (answer, status) = when_safe(post, move |post| {
                 notes.push(place(&post.objects));
@@ -444,13 +444,15 @@ fn c_115_completion_when_safe_is_posted_from_dispatch_level() {
         let fixture = Fixture::new(seed, plan);
         let file = with_data(&fixture);
         fixture.linked(fixture.on_stream(&file));
-        let read = file.read_with(0, &mut [0; 4], IoOptions::dispatch());
-        assert_eq!(read, Ok(4));
+        let mut answer = [0; size_of::<FILE_STANDARD_INFORMATION>()];
+        let way = IoOptions::dispatch();
+        let query = file.query_information_with(FileStandardInformation, &mut answer, way);
+        assert_eq!(query, Ok(answer.len()));
         let (level, answer, status, poster) = answers.one();
         assert_eq!(level, DISPATCH_LEVEL);
         assert!(answer);
         assert_eq!(status, FLT_POSTOP_MORE_PROCESSING_REQUIRED);
-        // The read has returned, so the callback has run.
+        // The query has returned, so the callback has run.
         let (level, thread, got) = inner.one();
         assert!(level <= APC_LEVEL);
         assert_ne!(thread, poster);

@@ -1,5 +1,6 @@
 //! Operations: callback data, pended operations, completion processing.
 
+use super::work_item::report_posted;
 use super::{bad_pointer, enter, exports};
 use crate::io::{self, Door, Operation};
 use crate::kernel::irql;
@@ -203,6 +204,7 @@ unsafe fn when_safe(
         }
         return 0;
     }
+    report_posted(operation, CALL);
     let job = Posted {
         operation: operation.clone(),
         objects: objects as usize,

@@ -173,16 +173,23 @@ fn check_post(operation: &Arc<Operation>, call: &'static str) -> Result<(), NTST
         return Err(STATUS_FLT_DELETING_OBJECT);
     }
     let after = operation.state.lock().layers[index].phase == Phase::InPost;
+    if after {
+        report_posted(operation, call);
+    }
+    Ok(())
+}
+
+/// Says that the completion of an operation was posted that the storage stack may complete directly.
+pub(super) fn report_posted(operation: &Operation, call: &'static str) {
     let by_storage = matches!(
         operation.major,
         IRP_MJ_READ | IRP_MJ_WRITE | IRP_MJ_FLUSH_BUFFERS
     );
-    if after && by_storage && operation.machine.config.strict {
+    if by_storage && operation.machine.config.strict {
         let text = "a read, write or flush was posted in its post-operation callback, which can \
                     deadlock: the storage stack may complete it directly";
         operation.machine.verifier.violation(Rule::V12, call, text);
     }
-    Ok(())
 }
 
 /// What the thread has set as its top-level request.
