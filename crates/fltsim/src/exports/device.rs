@@ -1,6 +1,6 @@
 //! Device objects, symbolic links and IRPs.
 
-use super::{bad_pointer, driver, enter, exports, write};
+use super::{bad_pointer, driver, enter, exports, wmi, write};
 use crate::kernel::device::{self, Wanted};
 use crate::kernel::handle::KernelObject;
 use crate::kernel::irp::{self, Packet};
@@ -116,6 +116,10 @@ exports! {
         };
         if machine.held.remove(shutdown(target)) {
             let text = "the device was deleted with its shutdown notification registered";
+            machine.verifier.violation(Rule::V20, CALL, text);
+        }
+        if wmi::deregister(&machine, target) {
+            let text = "the device was deleted with its WMI registration";
             machine.verifier.violation(Rule::V20, CALL, text);
         }
         if !device::delete(&machine, &found) {

@@ -118,12 +118,15 @@ mod time;
 mod timer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod token;
+mod tracing;
 mod transaction;
 mod volume;
 #[cfg(target_arch = "x86_64")]
 mod wait;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod well_known;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod wmi;
 mod work_item;
 
 use crate::io::FileObject;
@@ -291,6 +294,7 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     timer::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     token::resolve,
+    tracing::resolve,
     transaction::resolve,
     volume::resolve,
     #[cfg(target_arch = "x86_64")]
@@ -307,6 +311,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     semaphore::resolve,
     #[cfg(target_arch = "x86_64")]
     wait::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    wmi::resolve,
     work_item::resolve,
 ];
 

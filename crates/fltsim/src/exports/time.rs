@@ -38,6 +38,21 @@ unsafe fn seconds_since(time: *const i64, start: i64, seconds: *mut ULONG) -> BO
     1
 }
 
+/// A new identifier.
+pub(super) fn uuid() -> GUID {
+    let parts: [u64; 2] = std::array::from_fn(|_| random());
+    let [a, b, c, d, e, f, g, h] = parts[0].to_le_bytes();
+    let mut tail = parts[1].to_le_bytes();
+    // The variant, and version 4: random.
+    tail[0] = tail[0] & 0x3F | 0x80;
+    GUID {
+        Data1: ULONG::from_le_bytes([a, b, c, d]),
+        Data2: USHORT::from_le_bytes([e, f]),
+        Data3: USHORT::from_le_bytes([g, h]) & 0x0FFF | 0x4000,
+        Data4: tail,
+    }
+}
+
 routines! {
     /// The time since 1601.
     unsafe fn KeQuerySystemTimePrecise(time: *mut i64) {
@@ -156,19 +171,8 @@ routines! {
 
     /// A new identifier.
     unsafe fn ExUuidCreate(uuid: *mut GUID) -> NTSTATUS {
-        let parts: [u64; 2] = std::array::from_fn(|_| random());
-        let [a, b, c, d, e, f, g, h] = parts[0].to_le_bytes();
-        let mut tail = parts[1].to_le_bytes();
-        // The variant, and version 4: random.
-        tail[0] = tail[0] & 0x3F | 0x80;
-        let value = GUID {
-            Data1: ULONG::from_le_bytes([a, b, c, d]),
-            Data2: USHORT::from_le_bytes([e, f]),
-            Data3: USHORT::from_le_bytes([g, h]) & 0x0FFF | 0x4000,
-            Data4: tail,
-        };
         // SAFETY: the caller passes a place for a GUID.
-        unsafe { write(uuid, value) };
+        unsafe { write(uuid, self::uuid()) };
         STATUS_SUCCESS
     }
 }

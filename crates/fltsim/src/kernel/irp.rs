@@ -73,7 +73,7 @@ pub(crate) struct Packet {
     pub(crate) thread: PVOID,
     auxiliary: PVOID,
     list: LIST_ENTRY,
-    location: *mut Location,
+    pub(crate) location: *mut Location,
     original_file: PFILE_OBJECT,
     tail: u64,
 }

@@ -48,6 +48,7 @@ pub(crate) mod time;
 pub(crate) mod timer;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod token;
+pub(crate) mod tracing;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
 pub(crate) mod word;

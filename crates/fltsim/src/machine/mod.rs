@@ -34,6 +34,7 @@ use crate::kernel::section::Section;
 use crate::kernel::shared_section::Views;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::thread::Thread;
+use crate::kernel::tracing::Providers;
 use crate::kernel::work_queue::WorkQueue;
 use crate::manager::context::{ContextInfo, ContextStore, ObjectKey};
 use crate::manager::filter::{self, FilterState};
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) views: Views,
     /// Routines that drivers have registered.
     pub(crate) notify: Notify,
+    /// Providers of events that drivers have registered.
+    pub(crate) providers: Providers,
     /// What the drivers together have and must give back.
     pub(crate) held: Held,
     /// Addresses of objects that are gone, oldest first.
@@ -225,6 +228,7 @@ impl Machine {
             timers: ExTimers::default(),
             views: Views::default(),
             notify: Notify::default(),
+            providers: Providers::default(),
             held: Held::default(),
             retired: Mutex::default(),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
