@@ -1,12 +1,28 @@
 //! Reading the attributes by which drivers name what they create and open.
 
-use crate::kernel::handle::Grant;
+use crate::kernel::handle::{Grant, downcast};
+use crate::kernel::link::Directory;
 use crate::kernel::namespace::STATUS_OBJECT_PATH_SYNTAX_BAD;
-use crate::kernel::string;
+use crate::kernel::{scope, string};
 use fltmgr_sys::*;
+use std::sync::Arc;
 
 const KERNEL_HANDLE: ULONG = 0x200;
 const OPEN_IF: ULONG = 0x80;
+
+/// The full name of what is in a directory of the Object Manager.
+fn within(directory: HANDLE, name: &str) -> Result<String, NTSTATUS> {
+    let machine = scope::machine().ok_or(STATUS_INVALID_HANDLE)?;
+    let (found, _) = machine
+        .handles
+        .find(directory)
+        .ok_or(STATUS_INVALID_HANDLE)?;
+    let directory: Arc<Directory> = downcast(found).ok_or(STATUS_OBJECT_TYPE_MISMATCH)?;
+    if name.starts_with('\\') {
+        return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+    }
+    Ok(directory.body.join(name))
+}
 
 /// What `OBJECT_ATTRIBUTES` say.
 #[derive(Default)]
@@ -17,7 +33,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Reads a structure that may be null. Names are full: there are no directory handles.
+    /// Reads a structure that may be null. A name is full, or in a directory that is open.
     ///
     /// # Safety
     /// The pointer is null or that of such a structure.
@@ -32,9 +48,12 @@ impl Attributes {
         // SAFETY: the name is null or a string.
         let path = unsafe { string::read(attributes.ObjectName) };
         let path = path.filter(|path| !path.is_empty());
-        if !attributes.RootDirectory.is_null() && path.is_some() {
-            return Err(STATUS_INVALID_HANDLE);
-        }
+        let path = match path {
+            Some(path) if !attributes.RootDirectory.is_null() => {
+                Some(within(attributes.RootDirectory, &path)?)
+            }
+            path => path,
+        };
         if path.as_ref().is_some_and(|path| !path.starts_with('\\')) {
             return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
         }

@@ -1,6 +1,7 @@
 //! Device objects, symbolic links and IRPs.
 
 use super::{bad_pointer, driver, enter, exports, wmi, write};
+use crate::io;
 use crate::kernel::device::{self, Wanted};
 use crate::kernel::handle::KernelObject;
 use crate::kernel::irp::{self, Packet};
@@ -39,6 +40,9 @@ unsafe fn link(call: &'static str, name: PCUNICODE_STRING, target: PCUNICODE_STR
     let Some((name, target)) = name.zip(target) else {
         return STATUS_INVALID_PARAMETER;
     };
+    if io::link_target(&machine, &name).is_some() {
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
     // A name and no address: nobody follows it.
     let token = 0x7C00_0000_0000 + usize::try_from(machine.next_id()).unwrap_or(0) * 16;
     let made = machine.names.link(&name, &target, token);

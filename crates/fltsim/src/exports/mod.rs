@@ -41,6 +41,8 @@ mod data_scan;
 mod device;
 #[cfg(target_arch = "x86_64")]
 mod dpc;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod dos_name;
 mod ecp;
 mod error_log;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -110,6 +112,8 @@ mod security_rtl;
 #[cfg(target_arch = "x86_64")]
 mod semaphore;
 mod spin_lock;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod symbolic_link;
 mod system;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod thread;
@@ -221,6 +225,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     event::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     exception::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    dos_name::resolve,
     file::resolve,
     file_lock::resolve,
     fsrtl_file_lock::resolve,
@@ -284,6 +290,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     security::resolve,
     security_rtl::resolve,
     spin_lock::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    symbolic_link::resolve,
     system::resolve,
     time::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

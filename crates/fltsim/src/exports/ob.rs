@@ -4,6 +4,8 @@ use super::data::type_address;
 use super::{bad_pointer, enter, exports, write};
 use crate::image;
 use crate::kernel::handle::{Grant, Handles, KernelObject};
+use crate::kernel::link::{DirectoryBody, LinkBody};
+use crate::kernel::object::Body;
 use crate::kernel::{scope, thread};
 use crate::machine::Inner;
 use crate::manager::{Object, find};
@@ -34,8 +36,56 @@ pub(crate) struct NameInformation {
     name: UNICODE_STRING,
 }
 
+impl NameInformation {
+    pub(super) fn new(name: UNICODE_STRING) -> Self {
+        Self { name }
+    }
+}
+
+/// `PUBLIC_OBJECT_BASIC_INFORMATION`.
+#[repr(C)]
+pub(crate) struct BasicInformation {
+    attributes: ULONG,
+    access: ACCESS_MASK,
+    handles: ULONG,
+    pointers: ULONG,
+    reserved: [ULONG; 10],
+}
+
+/// `PUBLIC_OBJECT_TYPE_INFORMATION`; the characters follow.
+#[repr(C)]
+pub(crate) struct TypeInformation {
+    name: UNICODE_STRING,
+    reserved: [ULONG; 22],
+}
+
 const _: () = assert!(size_of::<HandleInformation>() == 8);
 const _: () = assert!(size_of::<NameInformation>() == 16);
+const _: () = assert!(size_of::<BasicInformation>() == 56);
+const _: () = assert!(size_of::<TypeInformation>() == 104);
+
+/// `ObjectBasicInformation`.
+const BASIC_INFORMATION: i32 = 0;
+/// `ObjectTypeInformation`.
+const TYPE_INFORMATION: i32 = 2;
+
+/// What the type of an object is called.
+fn type_name(object: &dyn KernelObject) -> &'static str {
+    match object.object_type() {
+        "CmKeyObjectType" => "Key",
+        "ExEventObjectType" => "Event",
+        "IoDeviceObjectType" => "Device",
+        "IoFileObjectType" => "File",
+        "MmSectionObjectType" => "Section",
+        "PsProcessType" => "Process",
+        "PsThreadType" => "Thread",
+        "SeTokenObjectType" => "Token",
+        "TmTransactionObjectType" => "TmTx",
+        _ if object.handle_name() == LinkBody::HANDLE_NAME => "SymbolicLink",
+        _ if object.handle_name() == DirectoryBody::HANDLE_NAME => "Directory",
+        _ => "",
+    }
+}
 
 /// What a handle stands for, the pseudo-handles included.
 pub(super) fn behind(
@@ -347,6 +397,67 @@ exports! {
         STATUS_SUCCESS
     }
 
+    /// Tells about the object of a handle.
+    unsafe fn ZwQueryObject(
+        handle: HANDLE,
+        class: i32,
+        buffer: PVOID,
+        length: ULONG,
+        needed: *mut ULONG,
+    ) -> NTSTATUS {
+        let Some(machine) = super::here("ZwQueryObject") else {
+            return STATUS_INVALID_HANDLE;
+        };
+        let Some((object, access)) = behind(&machine, handle) else {
+            return STATUS_INVALID_HANDLE;
+        };
+        let name: Vec<u16> = type_name(&*object).encode_utf16().chain([0]).collect();
+        let bytes = match class {
+            BASIC_INFORMATION => size_of::<BasicInformation>(),
+            TYPE_INFORMATION => size_of::<TypeInformation>() + 2 * name.len(),
+            _ => return STATUS_INVALID_INFO_CLASS,
+        };
+        // SAFETY: the caller passes a place, or null.
+        unsafe { write(needed, ULONG::try_from(bytes).unwrap_or(ULONG::MAX)) };
+        if buffer.is_null() || (length as usize) < bytes {
+            return STATUS_INFO_LENGTH_MISMATCH;
+        }
+        if class == BASIC_INFORMATION {
+            let handles = machine.handles.count(object.address());
+            let references = object.references(&machine);
+            let handles = ULONG::try_from(handles).unwrap_or(ULONG::MAX);
+            let references = ULONG::try_from(references).unwrap_or(ULONG::MAX);
+            let value = BasicInformation {
+                attributes: if Handles::is_kernel(handle) { KERNEL_HANDLE } else { 0 },
+                access,
+                handles,
+                pointers: handles.saturating_add(references),
+                reserved: [0; 10],
+            };
+            // SAFETY: the buffer is long enough, as was checked.
+            unsafe { buffer.cast::<BasicInformation>().write_unaligned(value) };
+            return STATUS_SUCCESS;
+        }
+        let information = buffer.cast::<TypeInformation>();
+        let text = information.wrapping_add(1).cast::<u16>();
+        let size = u16::try_from(2 * name.len()).unwrap_or(u16::MAX);
+        let value = TypeInformation {
+            name: UNICODE_STRING {
+                Length: size - 2,
+                MaximumLength: size,
+                Buffer: text,
+            },
+            reserved: [0; 22],
+        };
+        // SAFETY: as above.
+        unsafe { information.write_unaligned(value) };
+        for (index, unit) in name.iter().enumerate() {
+            // SAFETY: and for the characters behind it.
+            unsafe { text.wrapping_add(index).write_unaligned(*unit) };
+        }
+        STATUS_SUCCESS
+    }
+
     /// Closes a handle for a mode.
     unsafe fn ObCloseHandle(handle: HANDLE, mode: KPROCESSOR_MODE) -> NTSTATUS {
         close("ObCloseHandle", handle, mode)
@@ -398,5 +509,81 @@ exports! {
             machine.handles.close(&machine, source);
         }
         STATUS_SUCCESS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::symbolic_link::tests::{close, machine, open};
+    use crate::exports::symbolic_link::{ZwOpenDirectoryObject, ZwOpenSymbolicLinkObject};
+    use std::ptr::null_mut;
+
+    /// Asks about an object with room for so many bytes.
+    fn ask(handle: HANDLE, class: i32, room: ULONG) -> (NTSTATUS, ULONG, Vec<u64>) {
+        let mut buffer = vec![0_u64; 32];
+        let mut needed = 0;
+        // SAFETY: a buffer that is long enough, and a place.
+        let status = unsafe {
+            ZwQueryObject(
+                handle,
+                class,
+                buffer.as_mut_ptr().cast(),
+                room,
+                &raw mut needed,
+            )
+        };
+        (status, needed, buffer)
+    }
+
+    #[test]
+    fn objects_are_asked_about() {
+        let machine = machine();
+        machine.at_irql(PASSIVE_LEVEL, || {
+            let directory = open(ZwOpenDirectoryObject, null_mut(), "\\Device").unwrap();
+            let link = open(ZwOpenSymbolicLinkObject, null_mut(), "\\??\\C:").unwrap();
+            let (object, _) = machine.inner.handles.find(link).unwrap();
+            object.reference("test");
+            let (status, needed, found) = ask(link, BASIC_INFORMATION, 56);
+            assert_eq!((status, needed), (STATUS_SUCCESS, 56));
+            // Attributes and access, handles and pointers.
+            assert_eq!(found[..2], [0x8000_0000_0000_0200, 0x2_0000_0001]);
+            Arc::clone(&object).dereference(&machine.inner);
+            let (_, _, found) = ask(link, BASIC_INFORMATION, 56);
+            assert_eq!(found[1], 0x1_0000_0001);
+            let mismatch = STATUS_INFO_LENGTH_MISMATCH;
+            assert_eq!(ask(link, BASIC_INFORMATION, 55).0, mismatch);
+            for (handle, name) in [
+                (link, "SymbolicLink"),
+                (directory, "Directory"),
+                (-1_isize as HANDLE, "Process"),
+            ] {
+                let length = 104 + 2 * (name.len() + 1);
+                let length = ULONG::try_from(length).unwrap();
+                let (status, needed, _) = ask(handle, TYPE_INFORMATION, length - 1);
+                assert_eq!((status, needed), (mismatch, length));
+                let (status, needed, found) = ask(handle, TYPE_INFORMATION, length);
+                assert_eq!((status, needed), (STATUS_SUCCESS, length));
+                let size = 2 * name.len() as u64;
+                assert_eq!(found[0] & 0xFFFF_FFFF, size | (size + 2) << 16);
+                let text: Vec<u16> = found[13..]
+                    .iter()
+                    .flat_map(|word| [0, 16, 32, 48].map(|shift| (word >> shift & 0xFFFF) as u16))
+                    .take(name.len() + 1)
+                    .collect();
+                assert_eq!(String::from_utf16_lossy(&text), format!("{name}\0"));
+            }
+            for class in [1, 3] {
+                assert_eq!(ask(link, class, 256).0, STATUS_INVALID_INFO_CLASS);
+            }
+            assert_eq!(
+                ask(null_mut(), BASIC_INFORMATION, 56).0,
+                STATUS_INVALID_HANDLE
+            );
+            close(link);
+            close(directory);
+        });
+        let outcome = machine.finish();
+        assert!(outcome.is_clean(), "{outcome:#?}");
     }
 }

@@ -12,7 +12,11 @@ use std::sync::Arc;
 /// # Safety
 /// `target` is null or a `UNICODE_STRING` with a buffer of its maximum length; `needed` is null or
 /// may be written to.
-unsafe fn copy_name(text: &str, target: PUNICODE_STRING, needed: *mut ULONG) -> NTSTATUS {
+pub(super) unsafe fn copy_name(
+    text: &str,
+    target: PUNICODE_STRING,
+    needed: *mut ULONG,
+) -> NTSTATUS {
     let units: Vec<u16> = text.encode_utf16().collect();
     let bytes = units.len() * 2;
     // SAFETY: null or writable by this function's contract.

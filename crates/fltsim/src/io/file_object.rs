@@ -532,6 +532,11 @@ impl KernelObject for FileObject {
         life::dereference(machine, &self)
     }
 
+    fn references(&self, _machine: &Inner) -> u64 {
+        let state = self.state.lock();
+        state.references - state.handles
+    }
+
     fn handle_opened(&self) {
         let mut state = self.state.lock();
         state.references += 1;

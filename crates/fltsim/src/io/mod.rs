@@ -35,7 +35,9 @@ pub(crate) use handle::{locking, query_attributes, request, unlocking};
 pub(crate) use life::{Origin, cancel_open, close_now, open, release_gone};
 pub(crate) use lock_control::{LockRequest, access, ask as ask_for_lock, lock_request};
 pub(crate) use major::{major_c_name, major_name};
-pub(crate) use name::{ObjectName, file_of, find as find_name, guid_name};
+pub(crate) use name::{
+    ObjectName, dos_name, file_of, find as find_name, guid_name, link_target, path_of,
+};
 pub(crate) use operation::{Door, Operation, Phase, Request, find, io_status};
 pub(crate) use operation_mdl::{lock_user_buffer, retain, swapped_list};
 pub(crate) use own::{Own, allocate, begin, forget as forget_own, lookup as find_own, reissue};

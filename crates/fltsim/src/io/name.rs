@@ -1,6 +1,7 @@
 //! The names that drivers open files by: of a device, of a drive, or relative to an open directory.
 
 use super::file_object::FileObject;
+use crate::kernel::link::Directory;
 use crate::machine::Inner;
 use crate::manager::Volume;
 use fltmgr_sys::*;
@@ -38,6 +39,18 @@ pub(crate) struct Found {
 /// `STATUS_OBJECT_PATH_SYNTAX_BAD`, `STATUS_OBJECT_NAME_INVALID` for a malformed name;
 /// `STATUS_OBJECT_NAME_NOT_FOUND`, `STATUS_OBJECT_PATH_NOT_FOUND` if there is no such volume.
 pub(crate) fn find(machine: &Inner, name: &ObjectName) -> Result<Found, NTSTATUS> {
+    if !name.by_id
+        && let Some(directory) = machine.handles.find_as::<Directory>(name.root)
+    {
+        let inside = String::from_utf16_lossy(&name.units);
+        let (volume, path) = absolute(machine, &directory.body.join(&inside))?;
+        return Ok(Found {
+            volume,
+            path,
+            related: None,
+            id: None,
+        });
+    }
     let related = if name.root.is_null() {
         None
     } else {
@@ -87,21 +100,26 @@ pub(crate) fn file_of(machine: &Inner, handle: HANDLE) -> Result<Arc<FileObject>
     })
 }
 
+/// The path of a file from the root of its volume; empty for the volume itself.
+pub(crate) fn path_of(file: &FileObject) -> String {
+    // The file may have another name by now.
+    let stored = file.identity().map(|identity| {
+        let file_system = &file.volume().io.file_system;
+        file_system.name_of(identity.open)
+    });
+    match stored {
+        Some(Ok(_)) if file.is_volume_open() => String::new(),
+        Some(Ok(stored)) => stored,
+        _ => file.path().to_owned(),
+    }
+}
+
 /// The name of a file that is relative to a directory.
 fn join(directory: &FileObject, name: &str) -> Result<String, NTSTATUS> {
     if name.starts_with('\\') {
         return Err(STATUS_OBJECT_NAME_INVALID);
     }
-    // The directory may have another name by now.
-    let stored = directory.identity().map(|identity| {
-        let file_system = &directory.volume().io.file_system;
-        file_system.name_of(identity.open)
-    });
-    let base = match stored {
-        Some(Ok(_)) if directory.is_volume_open() => String::new(),
-        Some(Ok(stored)) => stored,
-        _ => directory.path().to_owned(),
-    };
+    let base = path_of(directory);
     if name.is_empty() {
         return Ok(base);
     }
@@ -143,6 +161,29 @@ fn drive(index: usize) -> Option<String> {
         .checked_add(b'C')
         .filter(u8::is_ascii_uppercase)?;
     Some(format!("{}:", char::from(letter)))
+}
+
+/// What applications know a volume by: its drive, or else the name that stays.
+pub(crate) fn dos_name(machine: &Inner, volume: &Volume) -> String {
+    let index = {
+        let volumes = machine.volumes.read();
+        volumes.iter().position(|other| other.id == volume.id)
+    };
+    let drive = index.and_then(drive);
+    drive.unwrap_or_else(|| format!("\\\\?\\{}", guid_name(volume)))
+}
+
+/// What a symbolic link leads to, by its full name, if it is that of a volume.
+pub(crate) fn link_target(machine: &Inner, path: &str) -> Option<String> {
+    let name = DRIVES.iter().find_map(|drives| prefix(path, drives))?;
+    let volumes = machine.volumes.read();
+    let mut volumes = volumes.iter().enumerate();
+    let found = volumes.find(|(index, volume)| {
+        let drive = drive(*index);
+        let mut names = drive.into_iter().chain([guid_name(volume)]);
+        names.any(|other| other.eq_ignore_ascii_case(name))
+    });
+    found.map(|(_, volume)| volume.name.clone())
 }
 
 /// The name of a volume that stays when drives change, below the directory of drives.

@@ -48,6 +48,11 @@ pub(crate) trait KernelObject: Any + Send + Sync {
     /// Takes a driver's reference away; `false` if there was none.
     fn dereference(self: Arc<Self>, machine: &Arc<Inner>) -> bool;
 
+    /// How many references drivers have on it.
+    fn references(&self, machine: &Inner) -> u64 {
+        machine.held.count(self.address())
+    }
+
     /// It got one more handle, which keeps it as a reference does.
     fn handle_opened(&self);
 
@@ -117,6 +122,15 @@ impl Handles {
         let entries = self.0.lock();
         let entry = entries.get(&(handle as usize))?;
         Some((Arc::clone(&entry.object), entry.grant.access))
+    }
+
+    /// How many handles there are for an object.
+    pub(crate) fn count(&self, address: usize) -> usize {
+        let entries = self.0.lock();
+        let same = entries
+            .values()
+            .filter(|entry| entry.object.address() == address);
+        same.count()
     }
 
     /// Whether a handle is the kernel's own.

@@ -26,6 +26,7 @@ pub(crate) mod handle;
 pub(crate) mod io_work_item;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod irp;
+pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod mdl;
 pub(crate) mod memory;

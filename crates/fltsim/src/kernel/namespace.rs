@@ -9,16 +9,15 @@ use std::sync::{Arc, Weak};
 /// `STATUS_OBJECT_PATH_SYNTAX_BAD`.
 pub(crate) const STATUS_OBJECT_PATH_SYNTAX_BAD: NTSTATUS = 0xC000_003B_u32.cast_signed();
 
-/// The directories that every machine has. Drivers cannot make others.
-const DIRECTORIES: [&str; 8] = [
-    "",
+/// The directories that every machine has, beside the root. Drivers cannot make others.
+const DIRECTORIES: [&str; 7] = [
     "\\??",
-    "\\basenamedobjects",
-    "\\callback",
-    "\\device",
-    "\\driver",
-    "\\filesystem",
-    "\\kernelobjects",
+    "\\BaseNamedObjects",
+    "\\Callback",
+    "\\Device",
+    "\\Driver",
+    "\\FileSystem",
+    "\\KernelObjects",
 ];
 /// Other names of one of them.
 const ALIASES: [&str; 3] = ["\\dosdevices", "\\global??", "\\??\\global"];
@@ -48,6 +47,13 @@ fn key(path: &str) -> String {
     path
 }
 
+/// The directory of a path that has been made comparable.
+fn is_directory(path: &str) -> Option<&'static str> {
+    let mut all = DIRECTORIES.iter();
+    all.find(|directory| directory.eq_ignore_ascii_case(path))
+        .copied()
+}
+
 /// Whether a path is one of an object in a directory that exists.
 fn check(path: &str) -> Result<(), NTSTATUS> {
     let (directory, name) = path
@@ -59,7 +65,7 @@ fn check(path: &str) -> Result<(), NTSTATUS> {
     if name.is_empty() {
         return Err(STATUS_OBJECT_NAME_INVALID);
     }
-    if DIRECTORIES.contains(&directory) {
+    if directory.is_empty() || is_directory(directory).is_some() {
         Ok(())
     } else {
         Err(STATUS_OBJECT_PATH_NOT_FOUND)
@@ -116,6 +122,43 @@ impl Namespace {
         Ok(token)
     }
 
+    /// What a symbolic link leads to.
+    pub(crate) fn target(&self, path: &str) -> Result<String, NTSTATUS> {
+        let key = key(path);
+        check(&key)?;
+        match self.0.lock().get(&key) {
+            Some(Entry::Link(target, _)) => Ok(target.clone()),
+            Some(Entry::Object(object)) if object.strong_count() > 0 => {
+                Err(STATUS_OBJECT_TYPE_MISMATCH)
+            }
+            _ if is_directory(&key).is_some() => Err(STATUS_OBJECT_TYPE_MISMATCH),
+            _ => Err(STATUS_OBJECT_NAME_NOT_FOUND),
+        }
+    }
+
+    /// The directory of a name, through symbolic links, by its own name.
+    pub(crate) fn directory(&self, path: &str) -> Result<&'static str, NTSTATUS> {
+        if path == "\\" {
+            return Ok("\\");
+        }
+        let mut path = key(path);
+        let names = self.0.lock();
+        for _ in 0..MOST_LINKS {
+            if let Some(directory) = is_directory(&path) {
+                return Ok(directory);
+            }
+            check(&path)?;
+            match names.get(&path) {
+                Some(Entry::Link(target, _)) => path = key(target),
+                Some(Entry::Object(object)) if object.strong_count() > 0 => {
+                    return Err(STATUS_OBJECT_TYPE_MISMATCH);
+                }
+                _ => return Err(STATUS_OBJECT_NAME_NOT_FOUND),
+            }
+        }
+        Err(STATUS_OBJECT_NAME_INVALID)
+    }
+
     /// The object of a name, through symbolic links.
     pub(crate) fn find(&self, path: &str) -> Result<Arc<dyn KernelObject>, NTSTATUS> {
         let mut path = key(path);
@@ -139,6 +182,28 @@ impl Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn directories_and_targets_are_found() {
+        let names = Namespace::default();
+        assert_eq!(names.directory("\\"), Ok("\\"));
+        assert_eq!(names.directory("\\device"), Ok("\\Device"));
+        assert_eq!(names.directory("\\DosDevices"), Ok("\\??"));
+        assert_eq!(names.link("\\??\\Up", "\\DEVICE", 1), Ok(()));
+        assert_eq!(names.directory("\\??\\up"), Ok("\\Device"));
+        assert_eq!(names.target("\\DosDevices\\UP"), Ok("\\DEVICE".to_owned()));
+        for (path, status) in [
+            ("", STATUS_OBJECT_PATH_SYNTAX_BAD),
+            ("Device", STATUS_OBJECT_PATH_SYNTAX_BAD),
+            ("\\Device\\", STATUS_OBJECT_NAME_INVALID),
+            ("\\Devices", STATUS_OBJECT_NAME_NOT_FOUND),
+            ("\\Nowhere\\Device", STATUS_OBJECT_PATH_NOT_FOUND),
+        ] {
+            assert_eq!(names.directory(path), Err(status), "{path}");
+            assert_eq!(names.target(path), Err(status), "{path}");
+        }
+        assert_eq!(names.target("\\Device"), Err(STATUS_OBJECT_TYPE_MISMATCH));
+    }
 
     #[test]
     fn links_are_followed_and_names_are_checked() {

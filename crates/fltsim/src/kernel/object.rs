@@ -26,6 +26,11 @@ pub(crate) trait Body: Send + Sync + 'static {
     fn is_waitable(&self) -> bool {
         false
     }
+
+    /// Its full name, if it has one that nobody finds it by.
+    fn path(&self) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Default)]
@@ -124,7 +129,7 @@ impl<T: Body> KernelObject for Counted<T> {
     }
 
     fn path(&self) -> Option<String> {
-        self.path.clone()
+        self.path.clone().or_else(|| self.body.path())
     }
 
     fn owner(&self) -> &Weak<Inner> {

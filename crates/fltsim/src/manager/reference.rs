@@ -121,6 +121,11 @@ impl Held {
         true
     }
 
+    /// How many references there are on an object.
+    pub(crate) fn count(&self, address: usize) -> u64 {
+        self.0.lock().get(&address).map_or(0, |leak| leak.count)
+    }
+
     /// Everything that was not given back.
     pub(crate) fn take(&self) -> Vec<Leak> {
         std::mem::take(&mut *self.0.lock()).into_values().collect()

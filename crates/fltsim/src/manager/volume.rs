@@ -1,10 +1,10 @@
 //! Volumes.
 
 use super::reference::Rundown;
-use super::{Instance, Object, publish};
+use super::{Instance, Object, find, publish};
 use crate::filesystem::Personality;
 use crate::io::VolumeIo;
-use crate::kernel::handle::KernelObject;
+use crate::kernel::handle::{KernelObject, downcast};
 use crate::machine::Inner;
 use fltmgr_sys::{DEVICE_OBJECT, FILE_DEVICE_DISK, PDEVICE_OBJECT, PFLT_VOLUME};
 use parking_lot::RwLock;
@@ -128,6 +128,13 @@ impl VolumeDevice {
             one(disk, "device object of a disk");
         }
     }
+}
+
+/// The volume that a device is of, the device of its disk included.
+pub(crate) fn of_device(device: PDEVICE_OBJECT) -> Option<Arc<Volume>> {
+    let found = find(device as usize).and_then(Object::kernel)?;
+    let found: Arc<VolumeDevice> = downcast(found)?;
+    Some(Arc::clone(&found.volume))
 }
 
 impl KernelObject for VolumeDevice {
