@@ -8,7 +8,7 @@ use crate::kernel::irp::{self, Packet};
 use crate::kernel::thread::{self, SYSTEM};
 use crate::kernel::{scope, string};
 use crate::machine::Inner;
-use crate::manager::{Object, find};
+use crate::manager::{Object, find, volume};
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
@@ -50,6 +50,16 @@ unsafe fn link(call: &'static str, name: PCUNICODE_STRING, target: PCUNICODE_STR
         machine.held.add("symbolic link", token, call);
     }
     status_of(made)
+}
+
+/// A device of any driver.
+fn found(call: &'static str, device: PDEVICE_OBJECT) -> Option<Arc<dyn KernelObject>> {
+    let found = find(device as usize).and_then(Object::kernel);
+    let found = found.filter(|found| found.object_type() == "IoDeviceObjectType");
+    if found.is_none() {
+        bad_pointer(call, "DeviceObject", device as usize, "device");
+    }
+    found
 }
 
 /// What stands for the registration of a device in the reports: a place inside it.
@@ -235,13 +245,57 @@ exports! {
     unsafe fn IoGetAttachedDeviceReference(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
         const CALL: &str = "IoGetAttachedDeviceReference";
         here(CALL);
-        let found = find(device as usize).and_then(Object::kernel);
-        let found = found.filter(|found| found.object_type() == "IoDeviceObjectType");
-        if found.is_some_and(|found| found.reference(CALL)) {
-            return device;
-        }
-        bad_pointer(CALL, "DeviceObject", device as usize, "device");
+        let highest = found(CALL, device).filter(|found| found.reference(CALL));
+        highest.map_or(null_mut(), |_| device)
+    }
+
+    /// The highest device on a device.
+    unsafe fn IoGetAttachedDevice(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+        const CALL: &str = "IoGetAttachedDevice";
+        here(CALL);
+        found(CALL, device).map_or(null_mut(), |_| device)
+    }
+
+    /// The lowest device of a stack, referenced.
+    unsafe fn IoGetDeviceAttachmentBaseRef(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+        const CALL: &str = "IoGetDeviceAttachmentBaseRef";
+        here(CALL);
+        let base = found(CALL, device).filter(|found| found.reference(CALL));
+        base.map_or(null_mut(), |_| device)
+    }
+
+    /// The device below a device: none is attached to another one here.
+    unsafe fn IoGetLowerDeviceObject(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+        const CALL: &str = "IoGetLowerDeviceObject";
+        here(CALL);
+        found(CALL, device);
         null_mut()
+    }
+
+    /// The device of the storage below a file system's, referenced.
+    unsafe fn IoGetDiskDeviceObject(
+        device: PDEVICE_OBJECT,
+        returned: *mut PDEVICE_OBJECT,
+    ) -> NTSTATUS {
+        const CALL: &str = "IoGetDiskDeviceObject";
+        here(CALL);
+        let volume = volume::of_device(device).filter(|volume| volume.device() == device);
+        let Some(volume) = volume else {
+            bad_pointer(CALL, "FileSystemDeviceObject", device as usize, "device of a file system");
+            return STATUS_INVALID_PARAMETER;
+        };
+        let Some(disk) = volume.disk() else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        if volume.is_dismounted() {
+            return STATUS_VOLUME_DISMOUNTED;
+        }
+        if let Some(disk) = find(disk as usize).and_then(Object::kernel) {
+            disk.reference(CALL);
+        }
+        // SAFETY: the caller passes a place.
+        unsafe { write(returned, disk) };
+        STATUS_SUCCESS
     }
 
     /// The device that the requests of a file object go to.
@@ -276,3 +330,72 @@ static FILE_MAPPING: GenericMapping = GenericMapping {
     execute: FILE_GENERIC_EXECUTE,
     all: 0x001F_01FF,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exports::kernel::ObfDereferenceObject;
+    use crate::filesystem::Personality;
+    use crate::{Machine, VolumeConfig};
+
+    fn disk(device: PDEVICE_OBJECT) -> Result<PDEVICE_OBJECT, NTSTATUS> {
+        let mut disk = null_mut();
+        // SAFETY: a place; the device is looked up.
+        let status = unsafe { IoGetDiskDeviceObject(device, &raw mut disk) };
+        if nt_success(status) {
+            Ok(disk)
+        } else {
+            Err(status)
+        }
+    }
+
+    #[test]
+    fn a_volume_has_a_stack_of_one_device_and_a_disk() {
+        let machine = Machine::default();
+        let add = |name, personality| machine.add_volume(VolumeConfig::memory(name, personality));
+        let volume = add("\\Device\\V", Personality::ntfs());
+        let remote = add("\\Device\\Mup", Personality::redirector());
+        let device = volume.object.device();
+        let storage = volume.object.disk().unwrap();
+        machine.at_irql(DISPATCH_LEVEL, || {
+            // SAFETY: the device is looked up.
+            assert_eq!(unsafe { IoGetAttachedDevice(device) }, device);
+            // SAFETY: as above.
+            assert_eq!(unsafe { IoGetLowerDeviceObject(device) }, null_mut());
+            // SAFETY: as above.
+            assert_eq!(unsafe { IoGetDeviceAttachmentBaseRef(device) }, device);
+            assert_eq!(disk(device), Ok(storage));
+            assert!(machine.verifier().reports().is_empty());
+            for object in [device, storage] {
+                // SAFETY: one of the devices that are referenced.
+                unsafe { ObfDereferenceObject(object.cast()) };
+            }
+            assert_eq!(disk(remote.object.device()), Err(STATUS_INVALID_PARAMETER));
+            assert_eq!(disk(device), Ok(storage));
+        });
+        volume.dismount();
+        machine.at_irql(DISPATCH_LEVEL, || {
+            assert_eq!(disk(device), Err(STATUS_VOLUME_DISMOUNTED));
+            assert!(machine.verifier().reports().is_empty());
+            assert_eq!(disk(storage), Err(STATUS_INVALID_PARAMETER));
+            // SAFETY: as above.
+            assert_eq!(unsafe { IoGetLowerDeviceObject(null_mut()) }, null_mut());
+        });
+        let outcome = machine.finish();
+        let leaks: Vec<_> = outcome
+            .leaks
+            .iter()
+            .map(|leak| (leak.object, leak.count))
+            .collect();
+        assert_eq!(leaks, [("device object of a disk", 1)]);
+        let violations: Vec<_> = outcome
+            .violations
+            .iter()
+            .map(|report| report.call)
+            .collect();
+        assert_eq!(
+            violations,
+            ["IoGetDiskDeviceObject", "IoGetLowerDeviceObject"]
+        );
+    }
+}

@@ -49,6 +49,7 @@ mod error_log;
 mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod exception;
+mod extended_attributes;
 mod file;
 mod file_lock;
 mod fsrtl_file_lock;
@@ -227,6 +228,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     exception::resolve,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     dos_name::resolve,
+    extended_attributes::resolve,
+    extended_attributes::list::resolve,
     file::resolve,
     file_lock::resolve,
     fsrtl_file_lock::resolve,

@@ -1,7 +1,8 @@
 //! Tokens, privileges and access checks.
 
+use super::ob::behind;
 use super::{bad_pointer, enter, exports, write};
-use crate::kernel::handle::KernelObject;
+use crate::kernel::handle::{Grant, KernelObject};
 use crate::kernel::scope;
 use crate::kernel::token::{self, AUTHENTICATION, GROUPS, INTEGRITY, Mapping, Sid, USER};
 use crate::machine::Inner;
@@ -9,6 +10,9 @@ use fltmgr_sys::*;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+/// `STATUS_NO_TOKEN`.
+const STATUS_NO_TOKEN: NTSTATUS = 0xC000_007C_u32.cast_signed();
+const KERNEL_HANDLE: ULONG = 0x200;
 const KERNEL_MODE: KPROCESSOR_MODE = 0;
 /// `TokenPrimary`.
 const PRIMARY: ULONG = 1;
@@ -71,6 +75,59 @@ fn dereference(call: &'static str, token: PVOID) {
     {
         bad_pointer(call, "Token", token as usize, "referenced token");
     }
+}
+
+/// Opens a handle of the token of a process.
+///
+/// # Safety
+/// The place may be written to, or is null.
+unsafe fn open_process_token(
+    call: &'static str,
+    process: HANDLE,
+    access: ACCESS_MASK,
+    attributes: ULONG,
+    place: *mut HANDLE,
+) -> NTSTATUS {
+    let machine = match check_token_of(call, process, "PsProcessType", attributes) {
+        Ok(machine) => machine,
+        Err(status) => return status,
+    };
+    let grant = Grant {
+        access,
+        kernel: attributes & KERNEL_HANDLE != 0,
+        filter: None,
+    };
+    let token = Arc::clone(token::system());
+    let handle = machine.handles.open(&machine, token, grant, call);
+    // SAFETY: by this function's contract.
+    unsafe { write(place, handle) };
+    STATUS_SUCCESS
+}
+
+/// Opens a handle of the token that a thread impersonates with: none does.
+fn open_thread_token(call: &'static str, thread: HANDLE, attributes: ULONG) -> NTSTATUS {
+    match check_token_of(call, thread, "PsThreadType", attributes) {
+        Ok(_) => STATUS_NO_TOKEN,
+        Err(status) => status,
+    }
+}
+
+/// Checks what a token is opened by.
+fn check_token_of(
+    call: &'static str,
+    of: HANDLE,
+    kind: &str,
+    attributes: ULONG,
+) -> Result<Arc<Inner>, NTSTATUS> {
+    let machine = here(call).ok_or(STATUS_INVALID_HANDLE)?;
+    if attributes & !KERNEL_HANDLE != 0 {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let (object, _) = behind(&machine, of).ok_or(STATUS_INVALID_HANDLE)?;
+    if object.object_type() != kind {
+        return Err(STATUS_OBJECT_TYPE_MISMATCH);
+    }
+    Ok(machine)
 }
 
 /// Structures of the kernel, put together for memory at an address.
@@ -257,6 +314,48 @@ exports! {
         }
     }
 
+    /// Opens the token of a process.
+    unsafe fn ZwOpenProcessToken(
+        process: HANDLE,
+        access: ACCESS_MASK,
+        place: *mut HANDLE,
+    ) -> NTSTATUS {
+        // SAFETY: the caller passes a place.
+        unsafe { open_process_token("ZwOpenProcessToken", process, access, 0, place) }
+    }
+
+    /// The same, with attributes for the handle.
+    unsafe fn ZwOpenProcessTokenEx(
+        process: HANDLE,
+        access: ACCESS_MASK,
+        attributes: ULONG,
+        place: *mut HANDLE,
+    ) -> NTSTATUS {
+        // SAFETY: the caller passes a place.
+        unsafe { open_process_token("ZwOpenProcessTokenEx", process, access, attributes, place) }
+    }
+
+    /// Opens the token that a thread impersonates with.
+    unsafe fn ZwOpenThreadToken(
+        thread: HANDLE,
+        _access: ACCESS_MASK,
+        _as_self: BOOLEAN,
+        _place: *mut HANDLE,
+    ) -> NTSTATUS {
+        open_thread_token("ZwOpenThreadToken", thread, 0)
+    }
+
+    /// The same, with attributes for the handle.
+    unsafe fn ZwOpenThreadTokenEx(
+        thread: HANDLE,
+        _access: ACCESS_MASK,
+        _as_self: BOOLEAN,
+        attributes: ULONG,
+        _place: *mut HANDLE,
+    ) -> NTSTATUS {
+        open_thread_token("ZwOpenThreadTokenEx", thread, attributes)
+    }
+
     /// Whether a thread impersonates.
     unsafe fn PsIsThreadImpersonating(_thread: PVOID) -> BOOLEAN {
         here("PsIsThreadImpersonating");
@@ -399,5 +498,71 @@ exports! {
         // SAFETY: as above.
         unsafe { write(status, found.err().unwrap_or(STATUS_SUCCESS)) };
         BOOLEAN::from(found.is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Machine;
+    use crate::exports::kernel::ZwClose;
+    use crate::exports::ob::ZwQueryObject;
+
+    const PROCESS: HANDLE = -1_isize as HANDLE;
+    const THREAD: HANDLE = -2_isize as HANDLE;
+
+    fn of_process(process: HANDLE, attributes: ULONG) -> Result<HANDLE, NTSTATUS> {
+        let mut token = null_mut();
+        // SAFETY: a place; the handle is looked up.
+        let status = unsafe { ZwOpenProcessTokenEx(process, 8, attributes, &raw mut token) };
+        if nt_success(status) {
+            Ok(token)
+        } else {
+            Err(status)
+        }
+    }
+
+    fn of_thread(thread: HANDLE, attributes: ULONG) -> NTSTATUS {
+        let mut token = null_mut();
+        // SAFETY: a place; the handle is looked up.
+        unsafe { ZwOpenThreadTokenEx(thread, 8, 1, attributes, &raw mut token) }
+    }
+
+    #[test]
+    fn tokens_are_opened() {
+        let machine = Machine::default();
+        machine.at_irql(PASSIVE_LEVEL, || {
+            let token = of_process(PROCESS, KERNEL_HANDLE).unwrap();
+            let mut basic = [0_u32; 14];
+            // SAFETY: a buffer of that length.
+            let status =
+                unsafe { ZwQueryObject(token, 0, basic.as_mut_ptr().cast(), 56, null_mut()) };
+            // Attributes, access, handles.
+            assert_eq!(
+                (status, &basic[..3]),
+                (STATUS_SUCCESS, &[KERNEL_HANDLE, 8, 1][..])
+            );
+            assert_eq!(of_process(token, 0), Err(STATUS_OBJECT_TYPE_MISMATCH));
+            assert_eq!(of_process(null_mut(), 0), Err(STATUS_INVALID_HANDLE));
+            assert_eq!(of_process(PROCESS, 0x40), Err(STATUS_INVALID_PARAMETER));
+            assert_eq!(of_thread(THREAD, KERNEL_HANDLE), STATUS_NO_TOKEN);
+            assert_eq!(of_thread(PROCESS, 0), STATUS_OBJECT_TYPE_MISMATCH);
+            assert_eq!(of_thread(null_mut(), 0), STATUS_INVALID_HANDLE);
+            assert_eq!(of_thread(THREAD, 0x40), STATUS_INVALID_PARAMETER);
+            // SAFETY: any handle may be passed.
+            assert_eq!(unsafe { ZwClose(token) }, STATUS_SUCCESS);
+            assert!(machine.verifier().reports().is_empty());
+            let mut left = null_mut();
+            // SAFETY: a place.
+            let status = unsafe { ZwOpenProcessToken(PROCESS, 8, &raw mut left) };
+            assert_eq!(status, STATUS_SUCCESS);
+            // SAFETY: a place.
+            let status = unsafe { ZwOpenThreadToken(THREAD, 8, 0, &raw mut left) };
+            assert_eq!(status, STATUS_NO_TOKEN);
+        });
+        let outcome = machine.finish();
+        let leaks: Vec<_> = outcome.leaks.iter().map(|leak| leak.object).collect();
+        assert_eq!(leaks, ["token handle"]);
+        assert_eq!((outcome.violations.len(), outcome.bugchecks.len()), (0, 0));
     }
 }

@@ -419,6 +419,20 @@ impl FileObject {
         self.state.lock().priority = Some(hint);
     }
 
+    /// Whether it has a flag (`FO_*`).
+    pub(crate) fn has_flag(&self, flag: ULONG) -> bool {
+        self.object.load().Flags & flag != 0
+    }
+
+    /// Sets or clears a flag; `false` if it is so already.
+    pub(crate) fn set_flag(&self, flag: ULONG, on: bool) -> bool {
+        if self.has_flag(flag) == on {
+            return false;
+        }
+        self.object.modify(|object| object.Flags ^= flag);
+        true
+    }
+
     /// Adds a kernel reference; `false` if the last one is already gone.
     pub(crate) fn reference(&self) -> bool {
         let mut state = self.state.lock();
