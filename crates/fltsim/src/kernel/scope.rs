@@ -44,6 +44,8 @@ pub(crate) enum Callback {
     EcpCleanup,
     /// A routine of a `FILE_LOCK`: a lock operation is complete, or a lock is gone.
     FileLock,
+    /// A routine that is told of what is done with the registry.
+    Registry,
     /// Code that a test runs on the machine, not a callback.
     Other,
 }

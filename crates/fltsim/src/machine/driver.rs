@@ -175,6 +175,8 @@ pub(crate) fn unload(
     record.running.store(false, Ordering::Release);
     if inner.filters.read().is_empty() {
         filter::report_volumes(inner, "FltUnregisterFilter");
+        // No driver is left whose routines could be called.
+        inner.registry_filters.forget();
         inner.handles.report(inner, "FltUnregisterFilter");
         report_kernel(inner, "FltUnregisterFilter");
         inner.ecps.report(inner, "FltUnregisterFilter");

@@ -28,6 +28,7 @@ use crate::kernel::mdl::Mdls;
 use crate::kernel::namespace::Namespace;
 use crate::kernel::notify::Notify;
 use crate::kernel::pool::Pool;
+use crate::kernel::registry::filter::RegistryFilters;
 use crate::kernel::registry::{DriverConfig, DriverRecord, Hive, Registry};
 use crate::kernel::scope::{Callback, Scope};
 use crate::kernel::section::Section;
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) views: Views,
     /// Routines that drivers have registered.
     pub(crate) notify: Notify,
+    /// Routines that are told of what is done with the registry.
+    pub(crate) registry_filters: RegistryFilters,
     /// Providers of events that drivers have registered.
     pub(crate) providers: Providers,
     /// What the drivers together have and must give back.
@@ -228,6 +231,7 @@ impl Machine {
             timers: ExTimers::default(),
             views: Views::default(),
             notify: Notify::default(),
+            registry_filters: RegistryFilters::default(),
             providers: Providers::default(),
             held: Held::default(),
             retired: Mutex::default(),
@@ -419,6 +423,8 @@ impl Machine {
         let inner = &self.inner;
         if inner.filters.read().is_empty() {
             filter::report_volumes(inner, "");
+            // No driver is left whose routines could be called.
+            inner.registry_filters.forget();
             inner.handles.report(inner, "");
             driver::report_kernel(inner, "");
             inner.pool.report_leaks(inner, "");

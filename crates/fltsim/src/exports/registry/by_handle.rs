@@ -3,8 +3,14 @@
 use super::information::{self, Information};
 use super::{bytes, key, long, machine, status, store};
 use crate::exports::{driver, enter, exports, write};
+use crate::kernel::handle::{Grant, KernelObject};
+use crate::kernel::registry::filter;
+use crate::kernel::registry::notice::{
+    ENUMERATE_KEY, ENUMERATE_VALUE, Enumerate, QUERY_KEY, QUERY_VALUE, QueryKey, QueryValue,
+};
+use crate::kernel::registry::operation::{self, Opening};
 use crate::kernel::registry::{
-    KeyId, ROOT, RegistryValue, SERVICES, STATUS_OBJECT_PATH_SYNTAX_BAD, below_root, open,
+    Key, RegistryValue, SERVICES, STATUS_OBJECT_PATH_SYNTAX_BAD, below_root,
 };
 use crate::kernel::string;
 use crate::machine::Inner;
@@ -15,8 +21,6 @@ const REG_OPTION_VOLATILE: ULONG = 0x1;
 const REG_OPTION_CREATE_LINK: ULONG = 0x2;
 const REG_OPTION_BACKUP_RESTORE: ULONG = 0x4;
 const REG_OPTION_OPEN_LINK: ULONG = 0x8;
-const REG_CREATED_NEW_KEY: ULONG = 1;
-const REG_OPENED_EXISTING_KEY: ULONG = 2;
 /// `DRIVER_REGKEY_TYPE`: the parameters that the INF gave, and what the driver keeps.
 const PARAMETERS: ULONG = 0;
 const PERSISTENT_STATE: ULONG = 1;
@@ -24,15 +28,16 @@ const PERSISTENT_STATE: ULONG = 1;
 const ATTRIBUTES: ULONG = 48;
 const _: () = assert!(size_of::<OBJECT_ATTRIBUTES>() == ATTRIBUTES as usize);
 
-/// Where `OBJECT_ATTRIBUTES` point to: a key, a path below it, and the attributes.
+/// Which key `OBJECT_ATTRIBUTES` name.
 ///
 /// # Safety
 /// `attributes` is null or valid, with a name that is null or a string.
 unsafe fn place(
     machine: &Inner,
     call: &'static str,
+    access: ACCESS_MASK,
     attributes: POBJECT_ATTRIBUTES,
-) -> Result<(KeyId, String, ULONG), NTSTATUS> {
+) -> Result<Opening, NTSTATUS> {
     if attributes.is_null() {
         return Err(STATUS_INVALID_PARAMETER);
     }
@@ -43,15 +48,31 @@ unsafe fn place(
     }
     // SAFETY: by this function's contract.
     let name = unsafe { string::read(attributes.ObjectName) }.unwrap_or_default();
-    if attributes.RootDirectory.is_null() {
-        let path = below_root(&name)?.to_owned();
-        return Ok((ROOT, path, attributes.Attributes));
-    }
-    let from = key(machine, call, attributes.RootDirectory)?;
-    if name.starts_with('\\') {
+    let root = if attributes.RootDirectory.is_null() {
+        below_root(&name)?;
+        None
+    } else {
+        Some(key(machine, call, attributes.RootDirectory)?)
+    };
+    if root.is_some() && name.starts_with('\\') {
         return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
     }
-    Ok((from, name, attributes.Attributes))
+    Ok(Opening {
+        root,
+        name,
+        access,
+        attributes: attributes.Attributes,
+        ..Opening::default()
+    })
+}
+
+/// How a handle is made of a key.
+fn grant(opening: &Opening) -> Grant {
+    Grant {
+        access: opening.access,
+        kernel: opening.attributes & OBJ_KERNEL_HANDLE != 0,
+        filter: None,
+    }
 }
 
 /// Opens a key that is there.
@@ -64,17 +85,13 @@ unsafe fn open_key(
     handle: *mut HANDLE,
     access: ACCESS_MASK,
     attributes: POBJECT_ATTRIBUTES,
+    options: ULONG,
 ) -> Result<(), NTSTATUS> {
     // SAFETY: by this function's contract.
-    let (from, path, attributes) = unsafe { place(machine, call, attributes) }?;
-    let id = machine.registry.find(from, &path)?;
-    let opened = open(
-        machine,
-        id,
-        access,
-        attributes & OBJ_KERNEL_HANDLE != 0,
-        call,
-    );
+    let mut opening = unsafe { place(machine, call, access, attributes) }?;
+    opening.options = options;
+    let key = operation::open(machine, &opening)?;
+    let opened = key.into_handle(machine, grant(&opening), call);
     // SAFETY: as above.
     unsafe { write(handle, opened) };
     Ok(())
@@ -109,6 +126,26 @@ unsafe fn answer(
     }
 }
 
+/// The structure for listing what is in a key.
+fn enumerate(
+    key: &Key,
+    index: ULONG,
+    class: ULONG,
+    buffer: PVOID,
+    length: ULONG,
+    result: *mut ULONG,
+) -> Enumerate {
+    Enumerate {
+        object: key.address(),
+        index,
+        class,
+        buffer: buffer as usize,
+        length,
+        result: result as usize,
+        ..Enumerate::default()
+    }
+}
+
 exports! {
     /// Opens a key.
     unsafe fn ZwOpenKey(
@@ -121,7 +158,7 @@ exports! {
             return STATUS_UNSUCCESSFUL;
         };
         // SAFETY: the caller passes a place for the handle, and attributes.
-        status(unsafe { open_key(&machine, CALL, handle, access, attributes) })
+        status(unsafe { open_key(&machine, CALL, handle, access, attributes, 0) })
     }
 
     /// The same, with options.
@@ -139,7 +176,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         }
         // SAFETY: the caller passes a place for the handle, and attributes.
-        status(unsafe { open_key(&machine, CALL, handle, access, attributes) })
+        status(unsafe { open_key(&machine, CALL, handle, access, attributes, options) })
     }
 
     /// Opens a key, and makes it if only the last part of its path is missing.
@@ -165,21 +202,21 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         }
         // SAFETY: the caller passes attributes.
-        let (from, path, attributes) = match unsafe { place(&machine, CALL, attributes) } {
-            Ok(place) => place,
+        let mut opening = match unsafe { place(&machine, CALL, access, attributes) } {
+            Ok(opening) => opening,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a string or null.
-        let class = unsafe { string::read(class) }.unwrap_or_default();
-        let volatile = options & REG_OPTION_VOLATILE != 0;
-        let (id, made) = match machine.registry.create(from, &path, &class, volatile) {
+        opening.class = unsafe { string::read(class) }.unwrap_or_default();
+        opening.volatile = options & REG_OPTION_VOLATILE != 0;
+        opening.options = options;
+        let (key, what) = match operation::create(&machine, &opening) {
             Ok(created) => created,
             Err(status) => return status,
         };
-        let opened = open(&machine, id, access, attributes & OBJ_KERNEL_HANDLE != 0, CALL);
+        let opened = key.into_handle(&machine, grant(&opening), CALL);
         // SAFETY: the caller passes a place for the handle.
         unsafe { write(handle, opened) };
-        let what = if made { REG_CREATED_NEW_KEY } else { REG_OPENED_EXISTING_KEY };
         // SAFETY: the caller passes a place for it or null.
         unsafe { write(disposition, what) };
         STATUS_SUCCESS
@@ -191,7 +228,10 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        status(key(&machine, CALL, handle).and_then(|key| machine.registry.delete(key)))
+        match key(&machine, CALL, handle) {
+            Ok(key) => operation::delete(&machine, &key),
+            Err(status) => status,
+        }
     }
 
     /// Tells of one value.
@@ -207,18 +247,27 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        let id = match key(&machine, CALL, handle) {
-            Ok(id) => id,
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a string.
-        let name = unsafe { string::read(name) }.unwrap_or_default();
-        let information = machine
-            .registry
-            .value(id, &name)
-            .and_then(|(name, value)| information::of_value(class, &name, &value));
-        // SAFETY: the caller passes a buffer of this length and a place for the result.
-        unsafe { answer(information, buffer, length, result) }
+        let own = unsafe { string::read(name) }.unwrap_or_default();
+        let mut notice = QueryValue {
+            object: key.address(),
+            name: name as usize,
+            class,
+            buffer: buffer as usize,
+            length,
+            result: result as usize,
+            ..QueryValue::default()
+        };
+        filter::run(&machine, QUERY_VALUE, &mut notice, |_| {
+            let found = machine.registry.value(key.id, &own);
+            let information = found.and_then(|(name, value)| information::of_value(class, &name, &value));
+            // SAFETY: the caller passes a buffer of this length and a place for the result.
+            unsafe { answer(information, buffer, length, result) }
+        })
     }
 
     /// Tells of one value, by its position.
@@ -234,15 +283,20 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        let information = key(&machine, CALL, handle)
-            .and_then(|id| machine.registry.describe(id))
-            .and_then(|key| {
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
+            Err(status) => return status,
+        };
+        let mut notice = enumerate(&key, index, class, buffer, length, result);
+        filter::run(&machine, ENUMERATE_VALUE, &mut notice, |_| {
+            let information = machine.registry.describe(key.id).and_then(|key| {
                 let value = key.values.get(index as usize);
                 let (name, value) = value.ok_or(STATUS_NO_MORE_ENTRIES)?;
                 information::of_value(class, name, value)
             });
-        // SAFETY: the caller passes a buffer of this length and a place for the result.
-        unsafe { answer(information, buffer, length, result) }
+            // SAFETY: the caller passes a buffer of this length and a place for the result.
+            unsafe { answer(information, buffer, length, result) }
+        })
     }
 
     /// Tells of one subkey, by its position.
@@ -258,16 +312,21 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
+            Err(status) => return status,
+        };
         let hive = &machine.registry;
-        let information = key(&machine, CALL, handle)
-            .and_then(|id| hive.describe(id))
-            .and_then(|key| {
+        let mut notice = enumerate(&key, index, class, buffer, length, result);
+        filter::run(&machine, ENUMERATE_KEY, &mut notice, |_| {
+            let information = hive.describe(key.id).and_then(|key| {
                 let subkey = key.subkeys.get(index as usize);
                 let subkey = hive.describe(*subkey.ok_or(STATUS_NO_MORE_ENTRIES)?)?;
                 information::of_subkey(hive, class, &subkey)
             });
-        // SAFETY: the caller passes a buffer of this length and a place for the result.
-        unsafe { answer(information, buffer, length, result) }
+            // SAFETY: the caller passes a buffer of this length and a place for the result.
+            unsafe { answer(information, buffer, length, result) }
+        })
     }
 
     /// Tells of a key.
@@ -282,19 +341,32 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
+            Err(status) => return status,
+        };
         let hive = &machine.registry;
-        let information = key(&machine, CALL, handle)
-            .and_then(|id| hive.describe(id))
-            .and_then(|key| information::of_key(hive, class, &key));
-        // SAFETY: the caller passes a buffer of this length and a place for the result.
-        unsafe { answer(information, buffer, length, result) }
+        let mut notice = QueryKey {
+            object: key.address(),
+            class,
+            buffer: buffer as usize,
+            length,
+            result: result as usize,
+            ..QueryKey::default()
+        };
+        filter::run(&machine, QUERY_KEY, &mut notice, |_| {
+            let described = hive.describe(key.id);
+            let information = described.and_then(|key| information::of_key(hive, class, &key));
+            // SAFETY: the caller passes a buffer of this length and a place for the result.
+            unsafe { answer(information, buffer, length, result) }
+        })
     }
 
     /// Writes a value.
     unsafe fn ZwSetValueKey(
         handle: HANDLE,
         name: PCUNICODE_STRING,
-        _title: ULONG,
+        title: ULONG,
         kind: ULONG,
         data: PVOID,
         length: ULONG,
@@ -303,15 +375,15 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        let id = match key(&machine, CALL, handle) {
-            Ok(id) => id,
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a string.
         let name = unsafe { string::read(name) }.unwrap_or_default();
         // SAFETY: the caller passes that many bytes.
         let data = unsafe { bytes(data, length as usize) };
-        status(machine.registry.set(id, &name, RegistryValue { kind, data }))
+        operation::set(&machine, &key, &name, title, &RegistryValue { kind, data })
     }
 
     /// Deletes a value.
@@ -320,13 +392,13 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        let id = match key(&machine, CALL, handle) {
-            Ok(id) => id,
+        let key = match key(&machine, CALL, handle) {
+            Ok(key) => key,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a string.
         let name = unsafe { string::read(name) }.unwrap_or_default();
-        status(machine.registry.remove(id, &name))
+        operation::remove(&machine, &key, &name)
     }
 
     /// Writes a key to the disk, which this registry does not have.
@@ -335,8 +407,10 @@ exports! {
         let Some(machine) = machine(CALL) else {
             return STATUS_UNSUCCESSFUL;
         };
-        let key = key(&machine, CALL, handle).and_then(|id| machine.registry.describe(id));
-        status(key.map(|_| ()))
+        match key(&machine, CALL, handle) {
+            Ok(key) => operation::flush(&machine, &key),
+            Err(status) => status,
+        }
     }
 
     /// Opens one of a driver's own keys.
@@ -361,12 +435,17 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         }
         let path = format!(r"{SERVICES}\{}\{subkey}", record.config.name);
-        let id = match machine.registry.create_all(&path) {
-            Ok(id) => id,
+        let key = match operation::create_all(&machine, &path) {
+            Ok(key) => key,
             Err(status) => return status,
         };
+        let grant = Grant {
+            access,
+            kernel: true,
+            filter: None,
+        };
         // SAFETY: the caller passes a place for the handle.
-        unsafe { write(handle, open(&machine, id, access, true, CALL)) };
+        unsafe { write(handle, key.into_handle(&machine, grant, CALL)) };
         STATUS_SUCCESS
     }
 }

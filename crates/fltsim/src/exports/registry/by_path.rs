@@ -3,10 +3,13 @@
 use super::query::{self, QueryEntry};
 use super::{bytes, key, machine, status};
 use crate::exports::exports;
-use crate::kernel::registry::{KeyId, ROOT, RegistryValue, SERVICES, below_root};
+use crate::kernel::handle::KernelObject;
+use crate::kernel::registry::operation::{self, Opening};
+use crate::kernel::registry::{Key, RegistryValue, SERVICES};
 use crate::kernel::string;
 use crate::machine::Inner;
 use fltmgr_sys::*;
+use std::sync::Arc;
 
 const RTL_REGISTRY_ABSOLUTE: ULONG = 0;
 const RTL_REGISTRY_SERVICES: ULONG = 1;
@@ -24,19 +27,21 @@ enum Missing {
     IsMade,
 }
 
-/// The key that `RelativeTo` and `Path` name.
+/// The key that `RelativeTo` and `Path` name, which has to be released.
 ///
 /// # Safety
 /// `path` is a terminated string or null, unless `RelativeTo` says that it is a handle.
 unsafe fn find(
-    machine: &Inner,
+    machine: &Arc<Inner>,
     call: &'static str,
     relative_to: ULONG,
     path: *const WCHAR,
     missing: Missing,
-) -> Result<KeyId, NTSTATUS> {
+) -> Result<Arc<Key>, NTSTATUS> {
     if relative_to & RTL_REGISTRY_HANDLE != 0 {
-        return key(machine, call, path.cast_mut().cast());
+        let found = key(machine, call, path.cast_mut().cast())?;
+        found.reference(call);
+        return Ok(found);
     }
     // SAFETY: by this function's contract.
     let path = unsafe { string::read_terminated(path) }.unwrap_or_default();
@@ -56,13 +61,10 @@ unsafe fn find(
         (base, "") => base.to_owned(),
         (base, path) => format!("{base}\\{path}"),
     };
-    let below = below_root(&full)?;
+    let opening = Opening::absolute(&full);
     match missing {
-        Missing::Fails => machine.registry.find(ROOT, below),
-        Missing::IsMade => {
-            let (key, _) = machine.registry.create(ROOT, below, "", false)?;
-            Ok(key)
-        }
+        Missing::Fails => operation::open(machine, &opening),
+        Missing::IsMade => operation::create(machine, &opening).map(|(key, _)| key),
     }
 }
 
@@ -87,7 +89,9 @@ unsafe fn query_values(
         Err(status) => return status,
     };
     // SAFETY: as above.
-    status(unsafe { query::run(&machine, call, base, table, context) })
+    let result = unsafe { query::run(&machine, call, &base, table, context) };
+    base.release(&machine);
+    status(result)
 }
 
 exports! {
@@ -129,15 +133,18 @@ exports! {
             return STATUS_UNSUCCESSFUL;
         };
         // SAFETY: the caller passes a path or a handle.
-        let id = match unsafe { find(&machine, CALL, relative_to, path, Missing::IsMade) } {
-            Ok(id) => id,
+        let key = match unsafe { find(&machine, CALL, relative_to, path, Missing::IsMade) } {
+            Ok(key) => key,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a terminated string or null.
         let name = unsafe { string::read_terminated(name) }.unwrap_or_default();
         // SAFETY: the caller passes that many bytes.
         let data = unsafe { bytes(data, length as usize) };
-        status(machine.registry.set(id, &name, RegistryValue { kind, data }))
+        let value = RegistryValue { kind, data };
+        let status = operation::set(&machine, &key, &name, 0, &value);
+        key.release(&machine);
+        status
     }
 
     /// Deletes a value.
@@ -151,13 +158,15 @@ exports! {
             return STATUS_UNSUCCESSFUL;
         };
         // SAFETY: the caller passes a path or a handle.
-        let id = match unsafe { find(&machine, CALL, relative_to, path, Missing::Fails) } {
-            Ok(id) => id,
+        let key = match unsafe { find(&machine, CALL, relative_to, path, Missing::Fails) } {
+            Ok(key) => key,
             Err(status) => return status,
         };
         // SAFETY: the caller passes a terminated string or null.
         let name = unsafe { string::read_terminated(name) }.unwrap_or_default();
-        status(machine.registry.remove(id, &name))
+        let status = operation::remove(&machine, &key, &name);
+        key.release(&machine);
+        status
     }
 
     /// Whether there is a key.
@@ -168,7 +177,9 @@ exports! {
         };
         // SAFETY: the caller passes a path or a handle.
         let found = unsafe { find(&machine, CALL, relative_to, path, Missing::Fails) };
-        status(found.map(|_| ()))
+        status(found.map(|key| {
+            key.release(&machine);
+        }))
     }
 
     /// Makes a key, if only the last part of its path is missing.
@@ -179,6 +190,8 @@ exports! {
         };
         // SAFETY: the caller passes a path or a handle.
         let made = unsafe { find(&machine, CALL, relative_to, path, Missing::IsMade) };
-        status(made.map(|_| ()))
+        status(made.map(|key| {
+            key.release(&machine);
+        }))
     }
 }

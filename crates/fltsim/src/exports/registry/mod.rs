@@ -2,11 +2,13 @@
 
 mod by_handle;
 mod by_path;
+mod callback;
 mod information;
 mod query;
+mod read;
 
 use super::{bad_pointer, enter};
-use crate::kernel::registry::{Key, KeyId};
+use crate::kernel::registry::Key;
 use crate::kernel::scope;
 use crate::machine::Inner;
 use fltmgr_sys::*;
@@ -14,7 +16,9 @@ use std::sync::Arc;
 
 /// The address of one of these functions by its name.
 pub(super) fn resolve(name: &str) -> Option<usize> {
-    by_handle::resolve(name).or_else(|| by_path::resolve(name))
+    by_handle::resolve(name)
+        .or_else(|| by_path::resolve(name))
+        .or_else(|| callback::resolve(name))
 }
 
 /// The machine that a call is made on, with the call counted.
@@ -30,9 +34,9 @@ fn machine(call: &'static str) -> Option<Arc<Inner>> {
 /// The key of a handle.
 ///
 /// What the handle was opened for does not matter: the kernel does not check that for its own.
-fn key(machine: &Inner, call: &'static str, handle: HANDLE) -> Result<KeyId, NTSTATUS> {
+fn key(machine: &Inner, call: &'static str, handle: HANDLE) -> Result<Arc<Key>, NTSTATUS> {
     if let Some(key) = machine.handles.find_as::<Key>(handle) {
-        return Ok(key.id);
+        return Ok(key);
     }
     let found = machine.handles.find(handle);
     let (what, status) = match &found {

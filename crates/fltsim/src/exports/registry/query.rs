@@ -1,12 +1,14 @@
 //! The table of `RtlQueryRegistryValues`, worked through entry by entry.
 
-use super::{bytes, store};
+use super::{bytes, read, store};
 use crate::exports::kernel;
-use crate::kernel::registry::{KeyId, RegistryValue};
+use crate::kernel::registry::operation::{self, Opening};
+use crate::kernel::registry::{Key, RegistryValue};
 use crate::kernel::string;
 use crate::machine::Inner;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
+use std::sync::Arc;
 
 const SUBKEY: ULONG = 0x1;
 const TOPKEY: ULONG = 0x2;
@@ -51,13 +53,34 @@ const _: () = assert!(size_of::<QueryEntry>() == 56);
 /// The table ends with an entry without a routine and a name; what its entries point to is as the
 /// flags of each say.
 pub(super) unsafe fn run(
-    machine: &Inner,
+    machine: &Arc<Inner>,
     call: &'static str,
-    base: KeyId,
+    base: &Arc<Key>,
     table: *mut QueryEntry,
     context: PVOID,
 ) -> Result<(), NTSTATUS> {
-    let mut current = base;
+    let mut opened = Vec::new();
+    // SAFETY: by this function's contract.
+    let result = unsafe { work(machine, call, base, table, context, &mut opened) };
+    for key in opened {
+        key.release(machine);
+    }
+    result
+}
+
+/// The keys that are opened on the way have to be released.
+///
+/// # Safety
+/// As [`run`].
+unsafe fn work(
+    machine: &Arc<Inner>,
+    call: &'static str,
+    base: &Arc<Key>,
+    table: *mut QueryEntry,
+    context: PVOID,
+    opened: &mut Vec<Arc<Key>>,
+) -> Result<(), NTSTATUS> {
+    let mut current = Arc::clone(base);
     let mut next = table.cast_const();
     while !next.is_null() {
         // SAFETY: no entry before this one ended the table, so this one is there.
@@ -73,16 +96,26 @@ pub(super) unsafe fn run(
             context,
         };
         if entry.flags & (SUBKEY | TOPKEY) != 0 {
-            current = base;
+            current = Arc::clone(base);
         }
         // SAFETY: by this function's contract.
-        current = unsafe { run.entry(current) }?;
+        if let Some(key) = unsafe { run.entry(&current, opened) }? {
+            current = key;
+        }
     }
     Ok(())
 }
 
+fn deleted(status: NTSTATUS) -> Result<(), NTSTATUS> {
+    if nt_success(status) {
+        Ok(())
+    } else {
+        Err(status)
+    }
+}
+
 struct Run<'a> {
-    machine: &'a Inner,
+    machine: &'a Arc<Inner>,
     call: &'static str,
     entry: QueryEntry,
     context: PVOID,
@@ -93,11 +126,15 @@ impl Run<'_> {
         self.entry.flags & flag != 0
     }
 
-    /// Does what one entry says, and gives the key that the next one is about.
+    /// Does what one entry says, and gives the key that the next one is about if it is another one.
     ///
     /// # Safety
     /// As [`run`].
-    unsafe fn entry(&self, current: KeyId) -> Result<KeyId, NTSTATUS> {
+    unsafe fn entry(
+        &self,
+        current: &Arc<Key>,
+        opened: &mut Vec<Arc<Key>>,
+    ) -> Result<Option<Arc<Key>>, NTSTATUS> {
         let entry = &self.entry;
         let direct = self.has(DIRECT);
         // SAFETY: a name is terminated.
@@ -110,12 +147,13 @@ impl Run<'_> {
         }
         if self.has(SUBKEY) {
             let name = name.ok_or(STATUS_INVALID_PARAMETER)?;
-            let key = self.machine.registry.find(current, &name)?;
+            let key = operation::open(self.machine, &Opening::below(current, &name))?;
+            opened.push(Arc::clone(&key));
             if entry.routine.is_some() {
                 // SAFETY: by this function's contract.
-                unsafe { self.all(key) }?;
+                unsafe { self.all(&key) }?;
             }
-            return Ok(key);
+            return Ok(Some(key));
         }
         if !direct && entry.routine.is_none() {
             return Err(STATUS_INVALID_PARAMETER);
@@ -134,12 +172,12 @@ impl Run<'_> {
             // SAFETY: by this function's contract.
             None => unsafe { self.all(current) }?,
         }
-        Ok(current)
+        Ok(None)
     }
 
     /// A hive that anybody can write to has values of any type.
-    fn untrusted(&self, key: KeyId) {
-        let Ok(key) = self.machine.registry.describe(key) else {
+    fn untrusted(&self, key: &Key) {
+        let Ok(key) = self.machine.registry.describe(key.id) else {
             return;
         };
         let path = key.path.to_ascii_uppercase();
@@ -155,8 +193,8 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`run`].
-    unsafe fn named(&self, key: KeyId, name: &str) -> Result<(), NTSTATUS> {
-        match self.machine.registry.value(key, name) {
+    unsafe fn named(&self, key: &Key, name: &str) -> Result<(), NTSTATUS> {
+        match read::value(self.machine, key, name) {
             Ok((_, value)) => {
                 let expected = self.entry.default_type >> TYPECHECK_SHIFT;
                 if self.has(DIRECT) && self.has(TYPECHECK) && value.kind != expected {
@@ -165,7 +203,7 @@ impl Run<'_> {
                 // SAFETY: by this function's contract.
                 unsafe { self.give(self.entry.name, &value) }?;
                 if self.has(DELETE) {
-                    self.machine.registry.remove(key, name)?;
+                    deleted(operation::remove(self.machine, key, name))?;
                 }
                 Ok(())
             }
@@ -183,8 +221,8 @@ impl Run<'_> {
 
     /// # Safety
     /// As [`run`].
-    unsafe fn all(&self, key: KeyId) -> Result<(), NTSTATUS> {
-        let values = self.machine.registry.describe(key)?.values;
+    unsafe fn all(&self, key: &Key) -> Result<(), NTSTATUS> {
+        let values = read::values(self.machine, key)?;
         if values.is_empty() && self.has(REQUIRED) {
             return Err(STATUS_OBJECT_NAME_NOT_FOUND);
         }
@@ -193,7 +231,7 @@ impl Run<'_> {
             // SAFETY: by this function's contract; the name is terminated.
             unsafe { self.give(units.as_ptr(), &value) }?;
             if self.has(DELETE) {
-                self.machine.registry.remove(key, &name)?;
+                deleted(operation::remove(self.machine, key, &name))?;
             }
         }
         Ok(())

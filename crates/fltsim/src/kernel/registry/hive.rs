@@ -292,6 +292,11 @@ impl Hive {
         self.0.lock().delete(key)
     }
 
+    /// Whether a key cannot be deleted: where a hive begins.
+    pub(crate) fn is_fixed(&self, key: KeyId) -> bool {
+        self.0.lock().is_fixed(key)
+    }
+
     /// Deletes a key and all below it.
     pub(crate) fn delete_all(&self, key: KeyId) -> Result<(), NTSTATUS> {
         fn below(tree: &mut Tree, key: KeyId) -> Result<(), NTSTATUS> {
