@@ -41,14 +41,14 @@ unsafe fn seconds_since(time: *const i64, start: i64, seconds: *mut ULONG) -> BO
 /// A new identifier.
 pub(super) fn uuid() -> GUID {
     let parts: [u64; 2] = std::array::from_fn(|_| random());
-    let [a, b, c, d, e, f, g, h] = parts[0].to_le_bytes();
+    let low = |shift: u32| USHORT::try_from(parts[0] >> shift & 0xFFFF).unwrap_or(0);
     let mut tail = parts[1].to_le_bytes();
     // The variant, and version 4: random.
     tail[0] = tail[0] & 0x3F | 0x80;
     GUID {
-        Data1: ULONG::from_le_bytes([a, b, c, d]),
-        Data2: USHORT::from_le_bytes([e, f]),
-        Data3: USHORT::from_le_bytes([g, h]) & 0x0FFF | 0x4000,
+        Data1: ULONG::from(low(0)) << 16 | ULONG::from(low(16)),
+        Data2: low(32),
+        Data3: low(48) & 0x0FFF | 0x4000,
         Data4: tail,
     }
 }

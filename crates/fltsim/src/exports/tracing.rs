@@ -414,10 +414,8 @@ mod tests {
             let without = unsafe { EtwWrite(handle, &EVENT, null(), 1, null()) };
             assert_eq!(without, refused);
             // SAFETY: as above.
-            assert_eq!(
-                unsafe { EtwWrite(handle, null(), null(), 0, null()) },
-                refused
-            );
+            let without = unsafe { EtwWrite(handle, null(), null(), 0, null()) };
+            assert_eq!(without, refused);
             for (flags, expected) in [(0, STATUS_SUCCESS), (3, STATUS_SUCCESS), (4, refused)] {
                 // SAFETY: an event without data.
                 let status =
@@ -599,7 +597,7 @@ mod tests {
             assert!(set != ID && set != none && set != made);
             assert_eq!(done(SET_ID, made), made);
             assert_eq!(done(GET_ID, none), made);
-            let elsewhere = std::thread::spawn(|| tracing::activity()).join().unwrap();
+            let elsewhere = std::thread::spawn(tracing::activity).join().unwrap();
             assert_ne!(elsewhere, made);
             for code in [0, 6] {
                 assert_eq!(control(code, ID), (STATUS_INVALID_PARAMETER, ID));

@@ -4,8 +4,9 @@ use super::object::{Body, Counted};
 
 /// What a symbolic link leads to.
 pub(crate) struct LinkBody {
-    /// Its own name; the address of the string is what the object is known by.
-    name: Box<String>,
+    /// What the object is known by.
+    place: Box<u64>,
+    name: String,
     pub(crate) target: String,
 }
 
@@ -16,7 +17,8 @@ pub(crate) type Link = Counted<LinkBody>;
 impl LinkBody {
     pub(crate) fn new(name: String, target: String) -> Self {
         Self {
-            name: Box::new(name),
+            place: Box::new(0),
+            name,
             target,
         }
     }
@@ -28,28 +30,35 @@ impl Body for LinkBody {
     const TYPE: &'static str = "";
 
     fn address(&self) -> usize {
-        &raw const *self.name as usize
+        &raw const *self.place as usize
     }
 
     fn path(&self) -> Option<String> {
-        Some((*self.name).clone())
+        Some(self.name.clone())
     }
 }
 
-/// The name of a directory; the address of the string is what the object is known by.
-pub(crate) struct DirectoryBody(Box<String>);
+/// What is in a directory has names that begin with its own.
+pub(crate) struct DirectoryBody {
+    /// What the object is known by.
+    place: Box<u64>,
+    name: String,
+}
 
 /// A directory. Each open of one makes an object, as for [`Link`].
 pub(crate) type Directory = Counted<DirectoryBody>;
 
 impl DirectoryBody {
     pub(crate) fn new(name: String) -> Self {
-        Self(Box::new(name))
+        Self {
+            place: Box::new(0),
+            name,
+        }
     }
 
     /// The full name of what is in the directory.
     pub(crate) fn join(&self, name: &str) -> String {
-        format!("{}\\{name}", self.0.trim_end_matches('\\'))
+        format!("{}\\{name}", self.name.trim_end_matches('\\'))
     }
 }
 
@@ -59,10 +68,10 @@ impl Body for DirectoryBody {
     const TYPE: &'static str = "";
 
     fn address(&self) -> usize {
-        &raw const *self.0 as usize
+        &raw const *self.place as usize
     }
 
     fn path(&self) -> Option<String> {
-        Some((*self.0).clone())
+        Some(self.name.clone())
     }
 }

@@ -383,7 +383,7 @@ exports! {
         let name = unsafe { string::read(name) }.unwrap_or_default();
         // SAFETY: the caller passes that many bytes.
         let data = unsafe { bytes(data, length as usize) };
-        operation::set(&machine, &key, &name, title, &RegistryValue { kind, data })
+        operation::set(&machine, &key, &name, title, RegistryValue { kind, data })
     }
 
     /// Deletes a value.

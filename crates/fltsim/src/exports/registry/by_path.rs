@@ -142,7 +142,7 @@ exports! {
         // SAFETY: the caller passes that many bytes.
         let data = unsafe { bytes(data, length as usize) };
         let value = RegistryValue { kind, data };
-        let status = operation::set(&machine, &key, &name, 0, &value);
+        let status = operation::set(&machine, &key, &name, 0, value);
         key.release(&machine);
         status
     }

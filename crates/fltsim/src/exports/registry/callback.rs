@@ -362,6 +362,12 @@ mod tests {
         unsafe { what.cast::<usize>().wrapping_add(index).read() }
     }
 
+    /// How an operation has ended.
+    fn status_of(what: PVOID) -> NTSTATUS {
+        // SAFETY: the structure of the end of an operation has its status there.
+        unsafe { what.cast::<NTSTATUS>().wrapping_add(2).read() }
+    }
+
     fn change(what: PVOID, index: usize, value: usize) {
         // SAFETY: as above.
         unsafe { what.cast::<usize>().wrapping_add(index).write(value) };
@@ -501,10 +507,7 @@ mod tests {
             answer: &|class, what| {
                 if class == 38 {
                     // No object, and why.
-                    assert_eq!(
-                        (member(what, 0), member(what, 1) as u32),
-                        (0, DENIED.cast_unsigned())
-                    );
+                    assert_eq!((member(what, 0), status_of(what)), (0, DENIED));
                 }
                 STATUS_SUCCESS
             },
@@ -546,7 +549,7 @@ mod tests {
                 // Setting: done, as far as anybody knows.
                 3 => BYPASS,
                 // A query answers with another number, or is not allowed after all.
-                34 if member(what, 1) as u32 == 0 => {
+                34 if status_of(what) == STATUS_SUCCESS => {
                     let buffer = member(member(what, 2) as PVOID, 3) as *mut u32;
                     // SAFETY: the buffer of the query.
                     unsafe { buffer.wrapping_add(3).write(8) };
@@ -572,10 +575,8 @@ mod tests {
             assert_eq!(query(key, "new"), Err(DENIED));
             let name = Owned::new("old");
             // SAFETY: a string.
-            assert_eq!(
-                unsafe { ZwDeleteValueKey(key, name.pointer()) },
-                STATUS_SUCCESS
-            );
+            let status = unsafe { ZwDeleteValueKey(key, name.pointer()) };
+            assert_eq!(status, STATUS_SUCCESS);
             close(key);
             let classes = [3, 17, 34, 17, 34, 5, 28, 25].map(|class| ("", class));
             assert_eq!(log.take(), classes);
@@ -747,10 +748,8 @@ mod tests {
             let (status, id, name) = ask_ex(objects[0], 0);
             assert_eq!((status, id), (STATUS_SUCCESS, one.1));
             // SAFETY: a string.
-            assert_eq!(
-                unsafe { string::read(name) }.unwrap().to_uppercase(),
-                expected
-            );
+            let text = unsafe { string::read(name) }.unwrap();
+            assert_eq!(text.to_uppercase(), expected);
             // SAFETY: what was made for the driver.
             unsafe { CmCallbackReleaseKeyObjectIDEx(name) };
             assert_eq!(ask_ex(objects[0], 1).0, STATUS_INVALID_PARAMETER);

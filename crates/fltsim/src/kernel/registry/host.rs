@@ -72,7 +72,7 @@ impl Registry {
     pub fn set_value(&self, key: &str, name: &str, value: RegistryValue) -> Result<(), NTSTATUS> {
         let _scope = self.enter();
         let key = operation::create_all(&self.machine, key)?;
-        let status = operation::set(&self.machine, &key, name, 0, &value);
+        let status = operation::set(&self.machine, &key, name, 0, value);
         key.release(&self.machine);
         result(status)
     }

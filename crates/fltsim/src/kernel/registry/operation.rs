@@ -157,8 +157,10 @@ fn run(
     if let Some(top) = top {
         top.abandon();
     }
-    // SAFETY: the places above; a routine may have written to them.
-    let (result, what) = unsafe { (result_at.read(), what_at.read()) };
+    // SAFETY: a place above; a routine may have written to it.
+    let result = unsafe { result_at.read() };
+    // SAFETY: as above.
+    let what = unsafe { what_at.read() };
     let key = find(result)
         .and_then(Object::kernel)
         .and_then(downcast::<Key>);
@@ -229,20 +231,22 @@ pub(crate) fn set(
     key: &Key,
     name: &str,
     title: ULONG,
-    value: &RegistryValue,
+    value: RegistryValue,
 ) -> NTSTATUS {
     let own = Owned::new(name);
+    // The routines still look at it when the value is in the registry.
+    let shown = value.data.clone();
     let mut notice = notice::SetValue {
         object: key.address(),
         name: own.pointer() as usize,
         title,
         kind: value.kind,
-        data: value.data.as_ptr() as usize,
-        length: ULONG::try_from(value.data.len()).unwrap_or(ULONG::MAX),
+        data: shown.as_ptr() as usize,
+        length: ULONG::try_from(shown.len()).unwrap_or(ULONG::MAX),
         ..notice::SetValue::default()
     };
     filter::run(machine, notice::SET_VALUE, &mut notice, |_| {
-        status(machine.registry.set(key.id, name, value.clone()))
+        status(machine.registry.set(key.id, name, value))
     })
 }
 
