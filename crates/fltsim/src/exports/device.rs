@@ -1,9 +1,11 @@
 //! Device objects, symbolic links and IRPs.
 
 use super::{bad_pointer, driver, enter, exports, wmi, write};
-use crate::io;
-use crate::kernel::device::{self, Wanted};
-use crate::kernel::handle::KernelObject;
+use crate::OpenOptions;
+use crate::io::{self, ObjectName, Origin};
+use crate::kernel::device::{self, Device, Wanted};
+use crate::kernel::device_file::DeviceFile;
+use crate::kernel::handle::{Grant, KernelObject, downcast};
 use crate::kernel::irp::{self, Packet};
 use crate::kernel::thread::{self, SYSTEM};
 use crate::kernel::{scope, string};
@@ -60,6 +62,60 @@ fn found(call: &'static str, device: PDEVICE_OBJECT) -> Option<Arc<dyn KernelObj
         bad_pointer(call, "DeviceObject", device as usize, "device");
     }
     found
+}
+
+/// Opens a device of a driver, of a file system or of storage by its name: the file object and the
+/// device.
+fn open_by_name(
+    machine: &Arc<Inner>,
+    name: &str,
+    access: ACCESS_MASK,
+    call: &'static str,
+) -> Result<(PFILE_OBJECT, PDEVICE_OBJECT), NTSTATUS> {
+    match machine.names.find(name) {
+        Ok(object) => {
+            let device: Arc<Device> = downcast(object).ok_or(STATUS_OBJECT_TYPE_MISMATCH)?;
+            if !device.body.is_open() {
+                return Err(STATUS_NO_SUCH_DEVICE);
+            }
+            let pointer = device.body.pointer();
+            let file = DeviceFile::open(machine, pointer, Some(device), call)?;
+            return Ok((file.address() as PFILE_OBJECT, pointer));
+        }
+        Err(STATUS_OBJECT_NAME_NOT_FOUND | STATUS_OBJECT_PATH_NOT_FOUND) => {}
+        Err(status) => return Err(status),
+    }
+    let found = ObjectName {
+        root: null_mut(),
+        units: name.encode_utf16().collect(),
+        by_id: false,
+    };
+    let found = io::find_name(machine, &found)?;
+    let volume = &found.volume;
+    // Who wants no more than attributes of the device itself does not come to the file system.
+    let direct = found.path.is_empty() && access & !(FILE_READ_ATTRIBUTES | SYNCHRONIZE) == 0;
+    if let Some(disk) = volume.disk().filter(|_| direct) {
+        let file = DeviceFile::open(machine, disk, None, call)?;
+        return Ok((file.address() as PFILE_OBJECT, disk));
+    }
+    let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    let options = OpenOptions::bare(access, FILE_OPEN, 0).share(share);
+    let origin = Origin {
+        kernel: true,
+        ..Origin::default()
+    };
+    let (file, _) = io::open(machine, volume, &found.path, &options, origin)?;
+    let object: Arc<dyn KernelObject> = Arc::clone(&file) as _;
+    let handle = machine
+        .handles
+        .open(machine, Arc::clone(&object), Grant::default(), call);
+    let pointer = file.pointer();
+    object.reference(call);
+    machine.held.add("file object", object.address(), call);
+    // The handle and the reference keep the file from here on.
+    file.release();
+    machine.handles.close(machine, handle);
+    Ok((pointer, volume.device()))
 }
 
 /// What stands for the registration of a device in the reports: a place inside it.
@@ -298,6 +354,32 @@ exports! {
         STATUS_SUCCESS
     }
 
+    /// Finds a device by its name, and opens it: its file object, referenced, is what the driver has
+    /// to give back.
+    unsafe fn IoGetDeviceObjectPointer(
+        name: PCUNICODE_STRING,
+        access: ACCESS_MASK,
+        file: *mut PFILE_OBJECT,
+        device: *mut PDEVICE_OBJECT,
+    ) -> NTSTATUS {
+        const CALL: &str = "IoGetDeviceObjectPointer";
+        let Some(machine) = here(CALL) else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        // SAFETY: the caller passes a string.
+        let name = unsafe { string::read(name) }.unwrap_or_default();
+        match open_by_name(&machine, &name, access, CALL) {
+            Ok((found, object)) => {
+                // SAFETY: the caller passes a place.
+                unsafe { write(file, found) };
+                // SAFETY: as above.
+                unsafe { write(device, object) };
+                STATUS_SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
     /// The device that the requests of a file object go to.
     unsafe fn IoGetRelatedDeviceObject(file: PFILE_OBJECT) -> PDEVICE_OBJECT {
         const CALL: &str = "IoGetRelatedDeviceObject";
@@ -397,5 +479,132 @@ mod tests {
             violations,
             ["IoGetDiskDeviceObject", "IoGetLowerDeviceObject"]
         );
+    }
+
+    fn pointer(
+        name: &str,
+        access: ACCESS_MASK,
+    ) -> Result<(PFILE_OBJECT, PDEVICE_OBJECT), NTSTATUS> {
+        let name = string::Owned::new(name);
+        let (mut file, mut device) = (null_mut(), null_mut());
+        // SAFETY: a string and places.
+        let status = unsafe {
+            IoGetDeviceObjectPointer(name.pointer(), access, &raw mut file, &raw mut device)
+        };
+        if nt_success(status) {
+            Ok((file, device))
+        } else {
+            Err(status)
+        }
+    }
+
+    fn dereference(file: PFILE_OBJECT) {
+        // SAFETY: a file object that is referenced.
+        unsafe { ObfDereferenceObject(file.cast()) };
+    }
+
+    thread_local! {
+        static MAJORS: std::cell::RefCell<Vec<UCHAR>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+
+    fltapi! {
+        /// Completes whatever comes.
+        ///
+        /// # Safety
+        /// A packet with a current location.
+        unsafe fn dispatch(_device: PDEVICE_OBJECT, packet: *mut Packet) -> NTSTATUS {
+            // SAFETY: by this function's contract.
+            let location = unsafe { (*packet).location };
+            // SAFETY: by this function's contract.
+            let major = unsafe { (*location).major };
+            MAJORS.with_borrow_mut(|majors| majors.push(major));
+            // SAFETY: by this function's contract.
+            unsafe { (*packet).status = STATUS_SUCCESS };
+            // SAFETY: the packet that this is about.
+            unsafe { IofCompleteRequest(packet, 0) };
+            STATUS_SUCCESS
+        }
+    }
+
+    #[test]
+    fn volumes_are_found_by_name() {
+        let machine = Machine::default();
+        let config = VolumeConfig::memory("\\Device\\HarddiskVolume1", Personality::ntfs());
+        let volume = machine.add_volume(config);
+        let [device, disk] = [volume.object.device(), volume.object.disk().unwrap()];
+        machine.at_irql(PASSIVE_LEVEL, || {
+            for name in ["\\Device\\HarddiskVolume1", "\\??\\C:", "\\DosDevices\\c:"] {
+                let (file, found) = pointer(name, FILE_READ_DATA).unwrap();
+                assert_eq!(found, device, "{name}");
+                // SAFETY: a file object that exists.
+                assert_eq!(unsafe { IoGetRelatedDeviceObject(file) }, device);
+                dereference(file);
+                let (file, found) = pointer(name, FILE_READ_ATTRIBUTES).unwrap();
+                assert_eq!(found, disk, "{name}");
+                // SAFETY: as above.
+                assert_eq!(unsafe { (*file).DeviceObject }, disk);
+                dereference(file);
+            }
+            let missing = pointer("\\Device\\HarddiskVolume2", FILE_READ_DATA);
+            assert_eq!(missing, Err(STATUS_OBJECT_NAME_NOT_FOUND));
+            pointer("\\??\\C:", FILE_READ_DATA).unwrap();
+            pointer("\\??\\C:", FILE_READ_ATTRIBUTES).unwrap();
+        });
+        let outcome = machine.finish();
+        let leaks: Vec<_> = outcome
+            .leaks
+            .iter()
+            .map(|leak| (leak.object, leak.count))
+            .collect();
+        assert_eq!(leaks, [("file object", 1); 2]);
+        assert_eq!((outcome.violations.len(), outcome.bugchecks.len()), (0, 0));
+    }
+
+    #[test]
+    fn devices_of_drivers_are_found_by_name() {
+        let machine = Machine::default();
+        let driver = machine.create_driver(crate::DriverConfig::new("other"));
+        let owner = driver.driver_object();
+        machine.at_irql(PASSIVE_LEVEL, || {
+            for major in [IRP_MJ_CREATE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+                // SAFETY: the driver object lives as long as the machine.
+                unsafe { (*owner).MajorFunction[usize::from(major)] = dispatch as PVOID };
+            }
+            let [name, link] = ["\\Device\\Other", "\\??\\Other"].map(string::Owned::new);
+            let mut made = null_mut();
+            // SAFETY: a driver, a name and a place.
+            let status = unsafe {
+                IoCreateDevice(
+                    owner,
+                    0,
+                    name.pointer(),
+                    FILE_DEVICE_DISK,
+                    0,
+                    0,
+                    &raw mut made,
+                )
+            };
+            assert_eq!(status, STATUS_SUCCESS);
+            // SAFETY: strings.
+            let status = unsafe { IoCreateSymbolicLink(link.pointer(), name.pointer()) };
+            assert_eq!(status, STATUS_SUCCESS);
+            // It is being initialised.
+            let early = pointer("\\Device\\Other", FILE_READ_DATA);
+            assert_eq!(early, Err(STATUS_NO_SUCH_DEVICE));
+            // SAFETY: the device exists.
+            unsafe { (*made).Flags &= !0x80 };
+            let (file, found) = pointer("\\??\\OTHER", FILE_READ_DATA).unwrap();
+            assert_eq!(found, made);
+            assert_eq!(MAJORS.take(), [IRP_MJ_CREATE, IRP_MJ_CLEANUP]);
+            dereference(file);
+            assert_eq!(MAJORS.take(), [IRP_MJ_CLOSE]);
+            // SAFETY: a string.
+            let status = unsafe { IoDeleteSymbolicLink(link.pointer()) };
+            assert_eq!(status, STATUS_SUCCESS);
+            // SAFETY: the device exists.
+            unsafe { IoDeleteDevice(made) };
+        });
+        let outcome = machine.finish();
+        assert!(outcome.is_clean(), "{outcome:#?}");
     }
 }

@@ -125,6 +125,8 @@ mod timer;
 mod token;
 mod tracing;
 mod transaction;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod virtual_memory;
 mod volume;
 #[cfg(target_arch = "x86_64")]
 mod wait;
@@ -307,6 +309,8 @@ const ROOMS: &[fn(&str) -> Option<usize>] = &[
     token::resolve,
     tracing::resolve,
     transaction::resolve,
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    virtual_memory::resolve,
     volume::resolve,
     #[cfg(target_arch = "x86_64")]
     critical_region::resolve,

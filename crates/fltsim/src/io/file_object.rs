@@ -542,7 +542,8 @@ impl KernelObject for FileObject {
         // The reference may be one that a filter got when it opened the file.
         let filters = machine.filters.read().clone();
         let address = KernelObject::address(&*self);
-        let _ = filters.iter().any(|filter| filter.held.remove(address));
+        let mut held = filters.iter().map(|filter| &filter.held);
+        let _ = held.any(|held| held.remove(address)) || machine.held.remove(address);
         life::dereference(machine, &self)
     }
 

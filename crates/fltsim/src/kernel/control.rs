@@ -1,6 +1,7 @@
 //! What an application does with the device of a driver: open it, and send it control codes.
 
 use super::device::Device;
+use super::device_file::opened_on;
 use super::handle::{KernelObject, downcast};
 use super::irp::{self, Location, Request};
 use super::mdl;
@@ -43,17 +44,10 @@ impl Machine {
         if !device.body.is_open() {
             return Err(STATUS_NO_SUCH_DEVICE);
         }
-        // SAFETY: a file object is integers, nullable pointers and unions of those; all-zero is a
-        // valid one.
-        let mut file: FILE_OBJECT = unsafe { std::mem::zeroed() };
-        file.Type = 5;
-        file.Size = i16::try_from(size_of::<FILE_OBJECT>()).unwrap_or(i16::MAX);
-        file.DeviceObject = device.body.pointer();
-        file.Flags = FO_SYNCHRONOUS_IO;
         let handle = DeviceHandle {
             machine: Arc::clone(&self.inner),
+            file: opened_on(device.body.pointer()),
             device,
-            file: Box::new(DriverMemory::new(file)),
         };
         let (status, _) = handle.send(IRP_MJ_CREATE, [0; 4], &|_| {});
         if nt_success(status) {

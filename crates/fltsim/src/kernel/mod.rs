@@ -16,6 +16,8 @@ pub(crate) mod descriptor;
 pub(crate) mod device;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod dispatcher;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod device_file;
 pub(crate) mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod ex_timer;
@@ -52,5 +54,7 @@ pub(crate) mod token;
 pub(crate) mod tracing;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tree;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod virtual_memory;
 pub(crate) mod word;
 pub(crate) mod work_queue;

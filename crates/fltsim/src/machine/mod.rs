@@ -36,6 +36,8 @@ use crate::kernel::shared_section::Views;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::thread::Thread;
 use crate::kernel::tracing::Providers;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernel::virtual_memory::Regions;
 use crate::kernel::work_queue::WorkQueue;
 use crate::manager::context::{ContextInfo, ContextStore, ObjectKey};
 use crate::manager::filter::{self, FilterState};
@@ -83,6 +85,9 @@ pub(crate) struct Inner {
     pub(crate) work_items: IoWorkItems,
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) timers: ExTimers,
+    /// Pages that drivers have reserved.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(crate) virtual_memory: Regions,
     /// Views of sections that drivers have created.
     pub(crate) views: Views,
     /// Routines that drivers have registered.
@@ -229,6 +234,8 @@ impl Machine {
             work_items: IoWorkItems::default(),
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             timers: ExTimers::default(),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            virtual_memory: Regions::default(),
             views: Views::default(),
             notify: Notify::default(),
             registry_filters: RegistryFilters::default(),
