@@ -48,6 +48,18 @@ pub(crate) struct VersionEx {
 
 const _: () = assert!(size_of::<VersionEx>() == 284);
 
+/// `SystemBasicInformation`.
+const BASIC_INFORMATION: i32 = 0;
+
+/// `SYSTEM_BASIC_INFORMATION`, of which the number of processors is all that is documented.
+#[repr(C)]
+struct BasicInformation {
+    reserved: [u64; 7],
+    processors: i8,
+}
+
+const _: () = assert!(size_of::<BasicInformation>() == 64);
+
 impl VersionEx {
     fn part(&self, part: Part) -> ULONG {
         match part {
@@ -216,6 +228,31 @@ routines! {
         1
     }
 
+    /// Tells about the system: how many processors there are.
+    unsafe fn ZwQuerySystemInformation(
+        class: i32,
+        buffer: PVOID,
+        length: ULONG,
+        needed: *mut ULONG,
+    ) -> NTSTATUS {
+        if class != BASIC_INFORMATION {
+            return STATUS_INVALID_INFO_CLASS;
+        }
+        let size = size_of::<BasicInformation>();
+        // SAFETY: the caller passes null or a place.
+        unsafe { write(needed, ULONG::try_from(size).unwrap_or(ULONG::MAX)) };
+        if buffer.is_null() || length as usize != size {
+            return STATUS_INFO_LENGTH_MISMATCH;
+        }
+        let value = BasicInformation {
+            reserved: [0; 7],
+            processors: 1,
+        };
+        // SAFETY: the caller's buffer is as long as the structure.
+        unsafe { buffer.cast::<BasicInformation>().write_unaligned(value) };
+        STATUS_SUCCESS
+    }
+
     /// How many processors a group has.
     unsafe fn KeQueryActiveProcessorCountEx(group: USHORT) -> ULONG {
         ULONG::from(matches!(group, 0 | 0xFFFF))
@@ -251,5 +288,32 @@ routines! {
         // SAFETY: the caller passes null or a place.
         unsafe { write(number, [0; 4]) };
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Machine;
+
+    #[test]
+    fn the_system_has_a_processor() {
+        let machine = Machine::default();
+        let ask = |class, length| {
+            let (mut buffer, mut needed) = ([0xFF_u8; 64], 0);
+            let at = buffer.as_mut_ptr().cast();
+            // SAFETY: a buffer that is long enough, and a place.
+            let status = unsafe { ZwQuerySystemInformation(class, at, length, &raw mut needed) };
+            (status, needed, buffer[56])
+        };
+        machine.at_irql(PASSIVE_LEVEL, || {
+            assert_eq!(ask(BASIC_INFORMATION, 64), (STATUS_SUCCESS, 64, 1));
+            for length in [0, 63, 65] {
+                let mismatch = (STATUS_INFO_LENGTH_MISMATCH, 64, 0xFF);
+                assert_eq!(ask(BASIC_INFORMATION, length), mismatch);
+            }
+            assert_eq!(ask(2, 64), (STATUS_INVALID_INFO_CLASS, 0, 0xFF));
+        });
+        assert!(machine.finish().is_clean());
     }
 }

@@ -965,6 +965,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("ZwQueryObject", PASSIVE_LEVEL),
     ("ZwQuerySecurityObject", PASSIVE_LEVEL),
     ("ZwQuerySymbolicLinkObject", PASSIVE_LEVEL),
+    ("ZwQuerySystemInformation", PASSIVE_LEVEL),
     ("ZwQueryValueKey", PASSIVE_LEVEL),
     ("ZwQueryVolumeInformationFile", PASSIVE_LEVEL),
     ("ZwReadFile", PASSIVE_LEVEL),
