@@ -18,10 +18,7 @@ fn within(directory: HANDLE, name: &str) -> Result<String, NTSTATUS> {
         .find(directory)
         .ok_or(STATUS_INVALID_HANDLE)?;
     let directory: Arc<Directory> = downcast(found).ok_or(STATUS_OBJECT_TYPE_MISMATCH)?;
-    if name.starts_with('\\') {
-        return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
-    }
-    Ok(directory.body.join(name))
+    directory.body.join(name)
 }
 
 /// What `OBJECT_ATTRIBUTES` say.

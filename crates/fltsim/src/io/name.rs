@@ -43,7 +43,7 @@ pub(crate) fn find(machine: &Inner, name: &ObjectName) -> Result<Found, NTSTATUS
         && let Some(directory) = machine.handles.find_as::<Directory>(name.root)
     {
         let inside = String::from_utf16_lossy(&name.units);
-        let (volume, path) = absolute(machine, &directory.body.join(&inside))?;
+        let (volume, path) = absolute(machine, &directory.body.join(&inside)?)?;
         return Ok(Found {
             volume,
             path,
@@ -253,5 +253,34 @@ mod tests {
         ] {
             assert_eq!(found(&machine, name), Err(status), "{name}");
         }
+    }
+
+    #[test]
+    fn names_begin_in_directories_of_the_object_manager() {
+        use crate::kernel::handle::Grant;
+        use crate::kernel::link::DirectoryBody;
+
+        let machine = Machine::default();
+        let device = "\\Device\\HarddiskVolume1";
+        let _volume = machine.add_volume(VolumeConfig::memory(device, Personality::ntfs()));
+        let inside = |directory: &str, name: &str| {
+            let body = DirectoryBody::new(directory.to_owned());
+            let root = Directory::open(&machine.inner, None, body, Grant::default(), "test")?;
+            let name = ObjectName {
+                root,
+                units: name.encode_utf16().collect(),
+                by_id: false,
+            };
+            let found = find(&machine.inner, &name);
+            assert!(machine.inner.handles.close(&machine.inner, root));
+            found.map(|found| (found.volume.name.clone(), found.path))
+        };
+        let expected = Ok((device.to_owned(), "\\a".to_owned()));
+        assert_eq!(inside("\\??", "C:\\a"), expected);
+        assert_eq!(inside("\\Device", "HarddiskVolume1\\a"), expected);
+        assert_eq!(inside("\\", "Device\\HarddiskVolume1\\a"), expected);
+        let missing = Err(STATUS_OBJECT_NAME_NOT_FOUND);
+        assert_eq!(inside("\\Device", "HarddiskVolume2"), missing);
+        assert_eq!(inside("\\??", "\\a"), Err(STATUS_OBJECT_PATH_SYNTAX_BAD));
     }
 }

@@ -1,6 +1,8 @@
 //! Symbolic links and directories of the Object Manager that drivers have opened.
 
+use super::namespace::STATUS_OBJECT_PATH_SYNTAX_BAD;
 use super::object::{Body, Counted};
+use fltmgr_sys::NTSTATUS;
 
 /// What a symbolic link leads to.
 pub(crate) struct LinkBody {
@@ -57,8 +59,14 @@ impl DirectoryBody {
     }
 
     /// The full name of what is in the directory.
-    pub(crate) fn join(&self, name: &str) -> String {
-        format!("{}\\{name}", self.name.trim_end_matches('\\'))
+    ///
+    /// # Errors
+    /// `STATUS_OBJECT_PATH_SYNTAX_BAD` if the name is full already.
+    pub(crate) fn join(&self, name: &str) -> Result<String, NTSTATUS> {
+        if name.starts_with('\\') {
+            return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+        }
+        Ok(format!("{}\\{name}", self.name.trim_end_matches('\\')))
     }
 }
 
