@@ -39,10 +39,10 @@ mod data;
 mod data_scan;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod device;
-#[cfg(target_arch = "x86_64")]
-mod dpc;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod dos_name;
+#[cfg(target_arch = "x86_64")]
+mod dpc;
 mod ecp;
 mod error_log;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

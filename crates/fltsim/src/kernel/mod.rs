@@ -14,10 +14,10 @@ pub(crate) mod debug_print;
 pub(crate) mod descriptor;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod device;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod dispatcher;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod device_file;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod dispatcher;
 pub(crate) mod event;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) mod ex_timer;
