@@ -1,11 +1,15 @@
 //! Tokens, privileges and access checks.
 
+use super::attributes::Attributes;
 use super::ob::behind;
 use super::{bad_pointer, enter, exports, write};
 use crate::kernel::handle::{Grant, KernelObject};
 use crate::kernel::scope;
-use crate::kernel::token::{self, AUTHENTICATION, GROUPS, INTEGRITY, Mapping, Sid, USER};
+use crate::kernel::token::{
+    self, AUTHENTICATION, Duplicate, DuplicateBody, GROUPS, INTEGRITY, Kind, Mapping, Sid, USER,
+};
 use crate::machine::Inner;
+use crate::manager::{Object, find};
 use fltmgr_sys::*;
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -14,8 +18,17 @@ use std::sync::Arc;
 const STATUS_NO_TOKEN: NTSTATUS = 0xC000_007C_u32.cast_signed();
 const KERNEL_HANDLE: ULONG = 0x200;
 const KERNEL_MODE: KPROCESSOR_MODE = 0;
+const STATUS_BAD_IMPERSONATION_LEVEL: NTSTATUS = 0xC000_00A5_u32.cast_signed();
 /// `TokenPrimary`.
 const PRIMARY: ULONG = 1;
+/// `TokenImpersonation`.
+const TO_IMPERSONATE: ULONG = 2;
+/// `SecurityAnonymous`, the lowest level.
+const ANONYMOUS: i32 = 0;
+/// `SecurityImpersonation`.
+const IMPERSONATION: i32 = 2;
+/// `SecurityDelegation`, the highest level.
+const DELEGATION: i32 = 3;
 const MAXIMUM_ALLOWED: ACCESS_MASK = 0x0200_0000;
 /// `PRIVILEGE_SET_ALL_NECESSARY`.
 const ALL_NECESSARY: ULONG = 1;
@@ -58,23 +71,52 @@ fn here(call: &'static str) -> Option<Arc<Inner>> {
     Some(machine)
 }
 
-/// Whether a driver names the token; it is told if it does not.
-fn is_token(call: &'static str, token: PVOID) -> bool {
+/// The token that a driver names, and its kind; it is told if there is none.
+fn token_at(call: &'static str, token: PVOID) -> Option<(Arc<dyn KernelObject>, Kind)> {
     here(call);
-    let known = token as usize == token::system().address();
-    if !known {
+    let found = find(token as usize).and_then(Object::kernel);
+    let found = found.and_then(|found| Some((Arc::clone(&found), token::kind(found)?)));
+    if found.is_none() {
         bad_pointer(call, "Token", token as usize, "token");
     }
-    known
+    found
+}
+
+/// Whether a driver names a token; it is told if it does not.
+fn is_token(call: &'static str, token: PVOID) -> bool {
+    token_at(call, token).is_some()
 }
 
 fn dereference(call: &'static str, token: PVOID) {
-    if is_token(call, token)
+    if let Some((found, _)) = token_at(call, token)
         && let Some(machine) = scope::machine()
-        && !Arc::clone(token::system()).dereference(&machine)
+        && !found.dereference(&machine)
     {
         bad_pointer(call, "Token", token as usize, "referenced token");
     }
+}
+
+/// Of which level the duplicate of a token is that is to be impersonated with.
+///
+/// # Safety
+/// `attributes` is null or that structure.
+unsafe fn level_of(attributes: *const OBJECT_ATTRIBUTES, existing: Kind) -> Result<i32, NTSTATUS> {
+    // SAFETY: by this function's contract.
+    let quality = unsafe { attributes.as_ref() };
+    let quality = quality.map_or(null_mut(), |attributes| attributes.SecurityQualityOfService);
+    let level = if quality.is_null() {
+        existing.level.unwrap_or(IMPERSONATION)
+    } else {
+        // SAFETY: the structure begins with its length and the level.
+        unsafe { quality.cast::<i32>().wrapping_add(1).read_unaligned() }
+    };
+    if !(ANONYMOUS..=DELEGATION).contains(&level) {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    if existing.level.is_some_and(|most| level > most) {
+        return Err(STATUS_BAD_IMPERSONATION_LEVEL);
+    }
+    Ok(level)
 }
 
 /// Opens a handle of the token of a process.
@@ -134,9 +176,19 @@ fn check_token_of(
 struct Buffer {
     bytes: Vec<u8>,
     address: usize,
+    kind: Kind,
 }
 
 impl Buffer {
+    /// `TOKEN_TYPE`.
+    fn kind(&self) -> u32 {
+        if self.kind.level.is_some() {
+            TO_IMPERSONATE
+        } else {
+            PRIMARY
+        }
+    }
+
     fn long(&mut self, value: u32) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
@@ -178,16 +230,22 @@ impl Buffer {
             // The owner of what it creates are the administrators, the group is SYSTEM.
             4 => self.sids(&[(&GROUPS[0].0, None)]),
             5 => self.sids(&[(&USER, None)]),
-            8 => self.long(PRIMARY),
+            8 => self.long(self.kind()),
+            // There is no level of a primary token to tell of.
+            9 => {
+                let level = self.kind.level.ok_or(STATUS_INVALID_INFO_CLASS)?;
+                self.long(level.cast_unsigned());
+            }
             10 => {
                 // TokenId, AuthenticationId, ExpirationTime.
-                self.quad(AUTHENTICATION + 1);
+                self.quad(self.kind.id);
                 self.quad(AUTHENTICATION);
                 self.quad(i64::MAX.cast_unsigned());
                 let groups = u32::try_from(GROUPS.len()).unwrap_or(0);
                 // TokenType, ImpersonationLevel, DynamicCharged, DynamicAvailable, GroupCount,
                 // PrivilegeCount.
-                for value in [PRIMARY, 0, 4096, 4096, groups, 35] {
+                let level = self.kind.level.unwrap_or(0).cast_unsigned();
+                for value in [self.kind(), level, 4096, 4096, groups, 35] {
                     self.long(value);
                 }
                 self.quad(AUTHENTICATION + 2);
@@ -199,10 +257,11 @@ impl Buffer {
 }
 
 /// What is known of the token by a class, in paged pool.
-fn query(machine: &Inner, call: &'static str, class: i32) -> Result<usize, NTSTATUS> {
+fn query(machine: &Inner, call: &'static str, kind: Kind, class: i32) -> Result<usize, NTSTATUS> {
     let mut size = Buffer {
         bytes: Vec::new(),
         address: 0,
+        kind,
     };
     size.fill(class)?;
     let length = size.bytes.len() as SIZE_T;
@@ -215,6 +274,7 @@ fn query(machine: &Inner, call: &'static str, class: i32) -> Result<usize, NTSTA
     let mut made = Buffer {
         bytes: Vec::new(),
         address,
+        kind,
     };
     made.fill(class)?;
     // SAFETY: the allocation is as long as what is put together, whose length does not depend on
@@ -356,6 +416,51 @@ exports! {
         open_thread_token("ZwOpenThreadTokenEx", thread, attributes)
     }
 
+    /// Makes another token of a token.
+    unsafe fn ZwDuplicateToken(
+        existing: HANDLE,
+        access: ACCESS_MASK,
+        attributes: *const OBJECT_ATTRIBUTES,
+        _effective_only: BOOLEAN,
+        kind: ULONG,
+        place: *mut HANDLE,
+    ) -> NTSTATUS {
+        const CALL: &str = "ZwDuplicateToken";
+        let found = here(CALL).and_then(|machine| {
+            let found = machine.handles.find(existing)?;
+            Some((machine, found))
+        });
+        let Some((machine, (object, granted))) = found else {
+            return STATUS_INVALID_HANDLE;
+        };
+        let Some(existing) = token::kind(object) else {
+            return STATUS_OBJECT_TYPE_MISMATCH;
+        };
+        let level = match kind {
+            PRIMARY if existing.level.is_some_and(|level| level < IMPERSONATION) => {
+                return STATUS_BAD_IMPERSONATION_LEVEL;
+            }
+            PRIMARY => Ok(None),
+            // SAFETY: the caller passes attributes or null.
+            TO_IMPERSONATE => unsafe { level_of(attributes, existing) }.map(Some),
+            _ => Err(STATUS_INVALID_PARAMETER),
+        };
+        // SAFETY: as above.
+        let made = unsafe { Attributes::read(attributes) }.and_then(|attributes| {
+            let body = DuplicateBody::new(&machine, level?);
+            let access = if access == 0 { granted } else { access };
+            Duplicate::open(&machine, None, body, attributes.grant(access), CALL)
+        });
+        match made {
+            Ok(opened) => {
+                // SAFETY: the caller passes a place.
+                unsafe { write(place, opened) };
+                STATUS_SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
     /// Whether a thread impersonates.
     unsafe fn PsIsThreadImpersonating(_thread: PVOID) -> BOOLEAN {
         here("PsIsThreadImpersonating");
@@ -364,8 +469,11 @@ exports! {
 
     /// Whether a token is a primary one.
     unsafe fn SeTokenType(token: PVOID) -> ULONG {
-        is_token("SeTokenType", token);
-        PRIMARY
+        let found = token_at("SeTokenType", token);
+        match found.and_then(|(_, kind)| kind.level) {
+            Some(_) => TO_IMPERSONATE,
+            None => PRIMARY,
+        }
     }
 
     /// Whether a token is an administrator's.
@@ -408,7 +516,10 @@ exports! {
         place: *mut PVOID,
     ) -> NTSTATUS {
         const CALL: &str = "SeQueryInformationToken";
-        let Some(machine) = scope::machine().filter(|_| is_token(CALL, token)) else {
+        let Some(machine) = scope::machine() else {
+            return STATUS_INVALID_PARAMETER;
+        };
+        let Some((_, kind)) = token_at(CALL, token) else {
             return STATUS_INVALID_PARAMETER;
         };
         // The session and the integrity level come without a buffer.
@@ -422,7 +533,7 @@ exports! {
             unsafe { write(place.cast::<ULONG>(), number) };
             return STATUS_SUCCESS;
         }
-        match query(&machine, CALL, class) {
+        match query(&machine, CALL, kind, class) {
             Ok(address) => {
                 // SAFETY: the caller passes a place.
                 unsafe { write(place, address as PVOID) };
@@ -559,6 +670,88 @@ mod tests {
             // SAFETY: a place.
             let status = unsafe { ZwOpenThreadToken(THREAD, 8, 0, &raw mut left) };
             assert_eq!(status, STATUS_NO_TOKEN);
+        });
+        let outcome = machine.finish();
+        let leaks: Vec<_> = outcome.leaks.iter().map(|leak| leak.object).collect();
+        assert_eq!(leaks, ["token handle"]);
+        assert_eq!((outcome.violations.len(), outcome.bugchecks.len()), (0, 0));
+    }
+
+    fn duplicate(token: HANDLE, kind: ULONG, level: Option<i32>) -> Result<HANDLE, NTSTATUS> {
+        let mut quality = [12, level.unwrap_or(0), 0];
+        let attributes = OBJECT_ATTRIBUTES {
+            Length: 48,
+            RootDirectory: null_mut(),
+            ObjectName: null_mut(),
+            Attributes: KERNEL_HANDLE,
+            SecurityDescriptor: null_mut(),
+            SecurityQualityOfService: if level.is_some() {
+                quality.as_mut_ptr().cast()
+            } else {
+                null_mut()
+            },
+        };
+        let mut made = null_mut();
+        // SAFETY: attributes and a place; the handle is looked up.
+        let status =
+            unsafe { ZwDuplicateToken(token, 0, &raw const attributes, 0, kind, &raw mut made) };
+        if nt_success(status) {
+            Ok(made)
+        } else {
+            Err(status)
+        }
+    }
+
+    #[test]
+    fn tokens_are_duplicated() {
+        let machine = Machine::default();
+        machine.at_irql(PASSIVE_LEVEL, || {
+            let system = of_process(PROCESS, KERNEL_HANDLE).unwrap();
+            // The type of a token, and its level.
+            let told = |handle| {
+                let (object, access) = machine.inner.handles.find(handle).unwrap();
+                assert_eq!(access, 8);
+                let token = object.address() as PVOID;
+                // SAFETY: a token.
+                let kind = unsafe { SeTokenType(token) };
+                let mut level = null_mut();
+                // SAFETY: a token and a place.
+                let status = unsafe { SeQueryInformationToken(token, 9, &raw mut level) };
+                if !nt_success(status) {
+                    return (kind, Err(status));
+                }
+                // SAFETY: what was just made for the driver.
+                let found = unsafe { level.cast::<i32>().read() };
+                crate::exports::kernel::free_within("test", level, 0);
+                (kind, Ok(found))
+            };
+            let none = Err(STATUS_INVALID_INFO_CLASS);
+            assert_eq!(told(system), (PRIMARY, none));
+            let primary = duplicate(system, PRIMARY, None).unwrap();
+            assert_eq!(told(primary), (PRIMARY, none));
+            let usual = duplicate(primary, TO_IMPERSONATE, None).unwrap();
+            assert_eq!(told(usual), (TO_IMPERSONATE, Ok(IMPERSONATION)));
+            let low = duplicate(usual, TO_IMPERSONATE, Some(1)).unwrap();
+            assert_eq!(told(low), (TO_IMPERSONATE, Ok(1)));
+            let same = duplicate(low, TO_IMPERSONATE, None).unwrap();
+            assert_eq!(told(same), (TO_IMPERSONATE, Ok(1)));
+            let bad = Err(STATUS_BAD_IMPERSONATION_LEVEL);
+            assert_eq!(duplicate(low, TO_IMPERSONATE, Some(2)), bad);
+            assert_eq!(duplicate(low, PRIMARY, None), bad);
+            let again = duplicate(usual, PRIMARY, None).unwrap();
+            assert_eq!(told(again), (PRIMARY, none));
+            let refused = Err(STATUS_INVALID_PARAMETER);
+            assert_eq!(duplicate(system, 3, None), refused);
+            assert_eq!(duplicate(system, TO_IMPERSONATE, Some(4)), refused);
+            assert_eq!(
+                duplicate(null_mut(), PRIMARY, None),
+                Err(STATUS_INVALID_HANDLE)
+            );
+            for handle in [system, primary, usual, low, same] {
+                // SAFETY: any handle may be passed.
+                assert_eq!(unsafe { ZwClose(handle) }, STATUS_SUCCESS);
+            }
+            assert!(machine.verifier().reports().is_empty());
         });
         let outcome = machine.finish();
         let leaks: Vec<_> = outcome.leaks.iter().map(|leak| leak.object).collect();

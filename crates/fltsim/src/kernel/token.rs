@@ -1,7 +1,8 @@
-//! The one access token: that of the System process. And access checks for it.
+//! The access token of the System process, its duplicates, and access checks for it.
 
-use super::handle::KernelObject;
+use super::handle::{KernelObject, downcast};
 use super::memory::{self, Access};
+use super::object::{Body, Counted};
 use super::scope;
 use crate::machine::Inner;
 use crate::manager::{Object, publish_for_all};
@@ -101,6 +102,60 @@ pub(crate) fn system() -> &'static Arc<Token> {
         token
     });
     &SYSTEM
+}
+
+/// What distinguishes a token from that of the System process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// `SecurityAnonymous` and its kind, for a token to impersonate with; nothing for a primary one.
+    pub(crate) level: Option<i32>,
+    /// A number that no other token has.
+    pub(crate) id: u64,
+}
+
+/// The kind of [`system`].
+pub(crate) const SYSTEM_KIND: Kind = Kind {
+    level: None,
+    id: AUTHENTICATION + 1,
+};
+
+/// A duplicate of a token.
+pub(crate) struct DuplicateBody {
+    /// What the object is known by.
+    place: Box<u64>,
+    pub(crate) kind: Kind,
+}
+
+/// A duplicate of a token: another one for the same user and groups.
+pub(crate) type Duplicate = Counted<DuplicateBody>;
+
+impl DuplicateBody {
+    pub(crate) fn new(machine: &Inner, level: Option<i32>) -> Self {
+        let id = 0x1_0000 + machine.next_id();
+        Self {
+            place: Box::new(0),
+            kind: Kind { level, id },
+        }
+    }
+}
+
+impl Body for DuplicateBody {
+    const NAME: &'static str = "token";
+    const HANDLE_NAME: &'static str = "token handle";
+    const TYPE: &'static str = "SeTokenObjectType";
+
+    fn address(&self) -> usize {
+        &raw const *self.place as usize
+    }
+}
+
+/// The kind of a token; nothing if an object is none.
+pub(crate) fn kind(object: Arc<dyn KernelObject>) -> Option<Kind> {
+    if object.address() == system().address() {
+        return Some(SYSTEM_KIND);
+    }
+    let duplicate: Arc<Duplicate> = downcast(object)?;
+    Some(duplicate.body.kind)
 }
 
 impl KernelObject for Token {

@@ -927,6 +927,7 @@ pub(crate) const EXPORTS: &[(&str, KIRQL)] = &[
     ("ZwDeleteValueKey", PASSIVE_LEVEL),
     ("ZwDeviceIoControlFile", PASSIVE_LEVEL),
     ("ZwDuplicateObject", PASSIVE_LEVEL),
+    ("ZwDuplicateToken", PASSIVE_LEVEL),
     ("ZwEnumerateKey", PASSIVE_LEVEL),
     ("ZwEnumerateValueKey", PASSIVE_LEVEL),
     ("ZwFlushBuffersFile", PASSIVE_LEVEL),
