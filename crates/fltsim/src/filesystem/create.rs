@@ -276,11 +276,14 @@ impl Locked<'_> {
             return Err(STATUS_OBJECT_NAME_COLLISION);
         }
         let overwrites = overwrites(request.disposition);
+        // Without a name it is the volume, which is no directory, although its root is one.
+        let is_volume = request.path.is_empty() && request.by_id.is_none();
+        let wants = |option| request.options & option != 0;
         match kind {
-            NodeKind::Directory if request.options & FILE_NON_DIRECTORY_FILE != 0 || overwrites => {
+            NodeKind::Directory if overwrites || wants(FILE_NON_DIRECTORY_FILE) && !is_volume => {
                 return Err(STATUS_FILE_IS_A_DIRECTORY);
             }
-            NodeKind::File if request.options & FILE_DIRECTORY_FILE != 0 => {
+            _ if wants(FILE_DIRECTORY_FILE) && (is_volume || kind == NodeKind::File) => {
                 return Err(STATUS_NOT_A_DIRECTORY);
             }
             _ => {}

@@ -176,6 +176,14 @@ fn names_that_lead_nowhere() {
             STATUS_FILE_IS_A_DIRECTORY
         );
         assert_eq!(kind("\\f", FILE_DIRECTORY_FILE), STATUS_NOT_A_DIRECTORY);
+        // The volume and its root directory.
+        assert_eq!(kind("", FILE_NON_DIRECTORY_FILE), STATUS_SUCCESS);
+        assert_eq!(kind("", FILE_DIRECTORY_FILE), STATUS_NOT_A_DIRECTORY);
+        assert_eq!(
+            kind("\\", FILE_NON_DIRECTORY_FILE),
+            STATUS_FILE_IS_A_DIRECTORY
+        );
+        assert_eq!(kind("\\", FILE_DIRECTORY_FILE), STATUS_SUCCESS);
         assert_eq!(
             kind("\\f", FILE_DIRECTORY_FILE | FILE_NON_DIRECTORY_FILE),
             STATUS_INVALID_PARAMETER
