@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let dir = dir.unwrap_or_else(crate::repository);
     // Before minutes go by with building.
     if let Err(error) = fltbench::scan::resolve(&dir) {
-        eprintln!("error: {error}");
+        command::say(format_args!("error: {error}"));
         return ExitCode::from(command::BAD_INPUT);
     }
     match image(door) {
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             command::execute(&door, &flags.options(dir), flags.json)
         }
         Err(failure) => {
-            eprintln!("error: {failure}");
+            command::say(format_args!("error: {failure}"));
             failure.exit_status()
         }
     }
@@ -80,7 +80,9 @@ fn image(door: Option<Door>) -> Result<Option<PathBuf>, sys::Failure> {
         Some(Door::Image) => sys::driver(Sample::Ctx, true).map(Some),
         None if possible => match sys::driver(Sample::Ctx, false) {
             Err(sys::Failure::Missing(why)) => {
-                eprintln!("note: the driver is the one in this program, as ctx.sys needs: {why}");
+                command::say(format_args!(
+                    "note: the driver is the one in this program, as ctx.sys needs: {why}"
+                ));
                 Ok(None)
             }
             built => built.map(Some),

@@ -52,7 +52,9 @@ pub fn run(driver: &Path, inf: Option<&Path>, directory: PathBuf, flags: &Flags)
 pub fn serve() -> Option<ExitCode> {
     std::env::var_os(CHILD)?;
     let Some(job) = Job::from_arguments(std::env::args_os().skip(1)) else {
-        eprintln!("error: {CHILD} is set, which only this program does; unset it");
+        command::say(format_args!(
+            "error: {CHILD} is set, which only this program does; unset it"
+        ));
         return Some(ExitCode::from(command::BAD_INPUT));
     };
     Some(ExitCode::from(child(&job)))
@@ -205,7 +207,9 @@ fn child(job: &Job) -> u8 {
     let finished = match Image::load(&job.driver, job.inf.as_deref()) {
         Ok(door) => {
             for name in door.missing() {
-                eprintln!("note: {name} is not implemented; the driver stops if it calls it");
+                command::say(format_args!(
+                    "note: {name} is not implemented; the driver stops if it calls it"
+                ));
             }
             let watched = |shown| watch::watched(shown, watched);
             command::perform(&door, &job.options(), job.flags.json, watched)

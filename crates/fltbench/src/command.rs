@@ -8,6 +8,7 @@ use crate::progress::{Bar, Progress, Silent};
 use crate::report::skips;
 use crate::workload::{FileSystem, Options, run};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -142,8 +143,11 @@ pub(crate) struct Finished {
 
 impl Finished {
     pub(crate) fn print(&self) -> ExitCode {
-        print(&self.text);
-        ExitCode::from(self.status)
+        let status = match print(&self.text) {
+            Ok(()) => self.status,
+            Err(error) => failed(&Error::Output(error)).status,
+        };
+        ExitCode::from(status)
     }
 }
 
@@ -175,7 +179,7 @@ pub(crate) fn perform(
         Err(error) => return failed(&error),
     };
     let text = if json {
-        eprint!("{}", skips(&run.skipped));
+        say(skips(&run.skipped).trim_end());
         match serde_json::to_string(&run.report) {
             Ok(json) => json + "\n",
             Err(error) => return failed(&Error::Child(error.into())),
@@ -194,7 +198,7 @@ pub(crate) fn perform(
 
 /// Says why there is no report.
 pub(crate) fn failed(error: &Error) -> Finished {
-    eprintln!("error: {error}");
+    say(format_args!("error: {error}"));
     let status = match error {
         Error::Interrupted => interrupt::EXIT_STATUS,
         error if error.is_input() => BAD_INPUT,
@@ -205,9 +209,20 @@ pub(crate) fn failed(error: &Error) -> Finished {
 }
 
 /// Prints, unless nobody reads: a closed pipe is the reader's choice and changes no verdict.
-pub fn print(text: &str) {
+fn print(text: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
-    let _ = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
+    let printed = output.write_all(text.as_bytes());
+    match printed.and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Says something on standard error, if there is anything to say. What cannot be said changes no
+/// verdict.
+pub fn say(line: impl Display) {
+    let line = line.to_string();
+    if !line.is_empty() {
+        let _ = io::stderr().write_all((line + "\n").as_bytes());
+    }
 }

@@ -43,6 +43,9 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// What was found out cannot be told.
+    #[error("standard output cannot be written: {0}; send it somewhere else")]
+    Output(#[source] io::Error),
     /// The process that the driver runs in cannot be used.
     #[error("the process for the driver cannot be used: {0}; try again")]
     Child(#[source] io::Error),
@@ -78,6 +81,7 @@ impl Error {
                 | Self::Unreadable { .. }
                 | Self::NoScratch(_)
                 | Self::Inf { .. }
+                | Self::Output(_)
         ) || self.is_image()
     }
 

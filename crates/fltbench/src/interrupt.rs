@@ -1,5 +1,6 @@
 //! Stopping early without leaving anything behind.
 
+use crate::command::say;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +23,7 @@ pub fn install() {
             }
             std::process::exit(i32::from(EXIT_STATUS));
         }
-        eprintln!("stopping: unloading the driver (once more to leave at once)");
+        say("stopping: unloading the driver (once more to leave at once)");
     });
 }
 

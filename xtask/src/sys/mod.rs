@@ -14,6 +14,7 @@ mod packages;
 mod rust;
 mod vendor;
 
+use fltbench::command;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
@@ -158,7 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("error: {failure}");
+            command::say(format_args!("error: {failure}"));
             failure.exit_status()
         }
     }
@@ -226,5 +227,5 @@ fn lock(places: &Places) -> Result<File, String> {
 
 /// A line of progress. Standard output is left to whatever is built on this.
 fn say(line: &str) {
-    eprintln!("sys: {line}");
+    command::say(format_args!("sys: {line}"));
 }

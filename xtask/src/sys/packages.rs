@@ -67,8 +67,12 @@ impl Installer {
         if !io::stdin().is_terminal() || !exists("sudo") {
             return Err(missing("only root can install packages"));
         }
-        eprint!("sys: this is missing: {purpose}. Install {packages} with sudo apt-get? [y/N] ");
-        let _ = io::stderr().flush();
+        let mut messages = io::stderr();
+        let _ = write!(
+            messages,
+            "sys: this is missing: {purpose}. Install {packages} with sudo apt-get? [y/N] "
+        );
+        let _ = messages.flush();
         let mut answer = String::new();
         let _ = io::stdin().lock().read_line(&mut answer);
         if matches!(answer.trim(), "y" | "Y" | "yes") {
