@@ -14,7 +14,7 @@ use crate::scratch::Scratch;
 use crate::watch::{self, LastWords};
 use crate::workload::{FileSystem, Options};
 use clap::ValueEnum;
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -22,10 +22,16 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 /// Tells the child that it is one. Not for people, so it is no option.
 const CHILD: &str = "FLTBENCH_CHILD";
+
+/// How often the child looks whether its parent is still there.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long an orphan has to unload its driver.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The child that a signal is passed on to.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
@@ -151,7 +157,7 @@ fn parent(job: &Job) -> Result<Finished, Error> {
     // So soon after its start it has no handler yet.
     let ended = interrupt::asked() && status.signal() == Some(Signal::TERM.as_raw());
     if ended || status.code() == Some(interrupt::EXIT_STATUS.into()) {
-        return Err(Error::Interrupted);
+        return Err(Error::Left);
     }
     let mut lines = said.split_inclusive(|byte| *byte == b'\n');
     let stopped = lines.next().map(serde_json::from_slice::<Stopped>);
@@ -196,8 +202,9 @@ fn how(status: ExitStatus) -> String {
 /// What the child does; gives its exit status.
 fn child(job: &Job) -> u8 {
     interrupt::install();
-    // Nobody would read the report of an orphan.
-    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    if let Err(error) = end_with_parent() {
+        return command::failed(&Error::Child(error)).status;
+    }
     let output = io::stdout().as_fd().try_clone_to_owned();
     let watched = output.and_then(|output| watch::begin(output, job.flags.patience));
     let watched = match watched {
@@ -219,9 +226,36 @@ fn child(job: &Job) -> u8 {
     let mut output = io::stdout().lock();
     let written = serde_json::to_writer(&mut output, &finished);
     if written.is_err() || output.flush().is_err() {
+        remove_empty_folder();
         return NOT_CLEAN;
     }
     finished.status
+}
+
+/// Sees to it that this process ends soon after the one that started it: nobody would read the
+/// report of an orphan. It is asked to stop, and has a while for that.
+fn end_with_parent() -> io::Result<()> {
+    let parent = getppid();
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    let watch = move || {
+        while getppid() == parent {
+            thread::sleep(LOOK);
+        }
+        thread::sleep(GRACE);
+        interrupt::clear();
+        remove_empty_folder();
+        std::process::exit(interrupt::EXIT_STATUS.into());
+    };
+    let watch = thread::Builder::new()
+        .name("orphan".to_owned())
+        .spawn(watch);
+    watch.map(drop)
+}
+
+/// Removes the folder that the parent has made, and would have removed, unless there is anything in
+/// it.
+fn remove_empty_folder() {
+    let _ = fs::remove_dir(env::temp_dir());
 }
 
 #[cfg(test)]

@@ -200,7 +200,7 @@ pub(crate) fn perform(
 pub(crate) fn failed(error: &Error) -> Finished {
     say(format_args!("error: {error}"));
     let status = match error {
-        Error::Interrupted => interrupt::EXIT_STATUS,
+        Error::Interrupted | Error::Left => interrupt::EXIT_STATUS,
         error if error.is_input() => BAD_INPUT,
         _ => NOT_CLEAN,
     };

@@ -31,6 +31,13 @@ pub enum Error {
         .0.display()
     )]
     NoScratch(PathBuf),
+    /// The workload cannot write what it has to.
+    #[error(
+        "{} has no room for what the workload writes; make some, or set TMPDIR to a directory \
+         elsewhere",
+        .0.display()
+    )]
+    NoRoom(PathBuf),
     /// The image cannot be loaded.
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     #[error(transparent)]
@@ -57,6 +64,9 @@ pub enum Error {
     /// The user asked to stop.
     #[error("interrupted; the driver was unloaded and the scratch folder removed")]
     Interrupted,
+    /// The user asked to stop, and did not wait for the driver.
+    #[error("interrupted before the driver was unloaded; the scratch folder was removed")]
+    Left,
     /// The driver did not start.
     #[error("the driver did not start: status {0:#010X}")]
     Start(NTSTATUS),
@@ -80,6 +90,7 @@ impl Error {
                 | Self::NotADirectory(_)
                 | Self::Unreadable { .. }
                 | Self::NoScratch(_)
+                | Self::NoRoom(_)
                 | Self::Inf { .. }
                 | Self::Output(_)
         ) || self.is_image()

@@ -17,14 +17,19 @@ pub fn install() {
     // If a handler exists already, whoever installed it knows better.
     let _ = ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::SeqCst) {
-            let scratch = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(scratch) = &*scratch {
-                let _ = std::fs::remove_dir_all(scratch);
-            }
+            clear();
             std::process::exit(i32::from(EXIT_STATUS));
         }
         say("stopping: unloading the driver (once more to leave at once)");
     });
+}
+
+/// Removes the folder that must not be left behind, whatever goes on in it.
+pub(crate) fn clear() {
+    let scratch = SCRATCH.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(scratch) = &*scratch {
+        let _ = std::fs::remove_dir_all(scratch);
+    }
 }
 
 /// From now on Ctrl-C and its kind go to somebody else as well, who knows how to stop.

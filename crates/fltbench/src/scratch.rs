@@ -3,8 +3,12 @@
 use crate::error::Error;
 use crate::interrupt;
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+
+/// No file of the workload is larger.
+const ROOM: usize = 1024 * 1024;
 
 /// A fresh folder outside the directory under test, removed when this is dropped.
 ///
@@ -38,6 +42,12 @@ impl Scratch {
             return Err(Error::NoScratch(directory.to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether a file can be written that is as large as those of the workload.
+    pub(crate) fn has_room(&self) -> bool {
+        let file = tempfile::tempfile_in(self.path());
+        file.is_ok_and(|mut file| file.write_all(&[1; ROOM]).is_ok())
     }
 
     pub(crate) fn path(&self) -> &Path {

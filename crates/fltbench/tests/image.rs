@@ -6,7 +6,9 @@
 use fltbench::report::Report;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const MINIFILTER: &str = concat!(
@@ -209,6 +211,67 @@ fn a_driver_that_hangs_is_stopped() {
     assert_eq!(stopped.image.as_deref(), Some("minifilter.sys"));
     assert_eq!(report.operations["IRP_MJ_READ"], 5);
     assert_eq!(report.contexts.stream.live, 5);
+}
+
+#[test]
+fn a_host_without_room_is_not_the_drivers_fault() {
+    let bench = Bench::new("well");
+    // Files of 8 KiB and no larger, told by an error and not by a signal.
+    let script = "ulimit -f 16; trap '' XFSZ; exec \"$0\" run \"$1\" \"$2\" --json";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_fltbench")])
+        .arg(bench.path("minifilter.sys"))
+        .arg(bench.path("tree"))
+        .env("TMPDIR", bench.path("tmp"))
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(output.stdout.is_empty());
+    let error = "has no room for what the workload writes; make some, or set TMPDIR to a \
+                 directory elsewhere\n";
+    assert!(said.ends_with(error), "{said}");
+    assert_eq!(fs::read_dir(bench.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_hanging_driver_does_not_outlive_the_bench() {
+    let bench = Bench::new("hang");
+    let parent = Command::new(env!("CARGO_BIN_EXE_fltbench"))
+        .arg("run")
+        .arg(bench.path("minifilter.sys"))
+        .arg(bench.path("tree"))
+        .args(["--patience", "0"])
+        .env("TMPDIR", bench.path("tmp"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut parent = parent.unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let until = |what: &str, done: &mut dyn FnMut() -> bool| {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let mut child = String::new();
+    until("no child", &mut || {
+        child = fs::read_to_string(&children).unwrap().trim().to_owned();
+        !child.is_empty()
+    });
+    // The driver hangs soon after the second folder is there.
+    let made = || {
+        let outer = fs::read_dir(bench.path("tmp")).unwrap().next()?.ok()?;
+        fs::read_dir(outer.path()).ok()?.next()
+    };
+    until("no scratch folder", &mut || made().is_some());
+    thread::sleep(Duration::from_millis(200));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let child = PathBuf::from("/proc").join(child);
+    until("the child is still there", &mut || !child.exists());
+    assert_eq!(fs::read_dir(bench.path("tmp")).unwrap().count(), 0);
 }
 
 #[test]

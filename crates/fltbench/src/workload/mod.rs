@@ -80,7 +80,7 @@ pub struct Run {
 /// Runs the workload over a driver.
 ///
 /// # Errors
-/// The directory cannot be used, the driver does not start or attach, or somebody interrupted. In
+/// The directory cannot be used, there is no room to write, the driver does not start or attach, or somebody interrupted. In
 /// every case the driver is unloaded and the scratch folder is gone.
 pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Result<Run, Error> {
     progress.stage("looking");
@@ -150,6 +150,10 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
     match worked {
         Ok(()) => {}
         Err(Stop::Failed(error)) => return Err(error),
+        // A full disk is no finding.
+        Err(Stop::Unexpected(_)) if !scratch.has_room() => {
+            return Err(Error::NoRoom(scratch.path().to_owned()));
+        }
         Err(Stop::Unexpected(what)) => failures.insert(0, what),
     }
     let failures = failures.into_iter().map(Violation::of_workload);
