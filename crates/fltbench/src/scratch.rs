@@ -47,7 +47,7 @@ impl Scratch {
     /// Whether a file can be written that is as large as those of the workload.
     pub(crate) fn has_room(&self) -> bool {
         let file = tempfile::tempfile_in(self.path());
-        file.is_ok_and(|mut file| file.write_all(&[1; ROOM]).is_ok())
+        file.is_ok_and(|mut file| file.write_all(&vec![1; ROOM]).is_ok())
     }
 
     pub(crate) fn path(&self) -> &Path {
