@@ -34,6 +34,9 @@ const FLOAT_DIVIDE: i32 = 3;
 const SINGLE_STEP: i64 = 0x100;
 /// How much of the stack an exception needs.
 const ROOM: u64 = 0x4000;
+/// The page below a stack. Large frames are probed page by page, so that none goes past it; what lies
+/// further down is somebody else's memory.
+const GUARD: u64 = 0x1000;
 /// Between two `FILETIME`s: 1601 and 1970.
 const EPOCH: u64 = 116_444_736_000_000_000;
 
@@ -213,7 +216,7 @@ fn deliver(record: &Record, mut state: Context, address: u64, registers: &mut Re
     let (low, high) = (low as u64, high as u64);
     let rsp = state.rsp();
     let on_stack = rsp >= low && rsp <= high;
-    let guard = address >= low.saturating_sub(1 << 20) && address < low + ROOM;
+    let guard = address >= low.saturating_sub(GUARD) && address < low + ROOM;
     if !on_stack || rsp < low + ROOM || (guard && record.code == ACCESS_VIOLATION) {
         let why = if on_stack || guard {
             "is exhausted"
