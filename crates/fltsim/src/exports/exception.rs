@@ -20,7 +20,7 @@ with_context! { ex_raise_datatype_misalignment => raise_misalignment }
 with_context! { rtl_raise_exception => raise_record }
 with_context! { rtl_raise_status => raise_status }
 with_context! { probe_for_read => probe }
-with_context! { probe_for_write => probe }
+with_context! { checked_for_write => probe }
 with_context! { dbg_break_point => break_point }
 with_context! { local_unwind => leave_blocks }
 with_context! { ke_bug_check => bug_check }
@@ -335,10 +335,45 @@ unsafe extern "win64" fn probe_stack() {
     )
 }
 
+/// Writes to each page of the memory what is there. What is no memory of a user, or not aligned, is
+/// the business of a function that can raise.
+#[unsafe(naked)]
+unsafe extern "win64" fn probe_for_write(_address: PVOID, _length: u64, _alignment: u32) {
+    naked_asm!(
+        "test rdx, rdx",
+        "jz 9f",
+        "mov eax, r8d",
+        "dec eax",
+        "test rcx, rax",
+        "jnz 8f",
+        "mov rax, rcx",
+        "add rax, rdx",
+        "jc 8f",
+        "mov r9, {limit}",
+        "cmp rax, r9",
+        "ja 8f",
+        "2:",
+        "mov r9b, [rcx]",
+        "mov [rcx], r9b",
+        "and rcx, -0x1000",
+        "add rcx, 0x1000",
+        "cmp rcx, rax",
+        "jb 2b",
+        "9:",
+        "ret",
+        "8:",
+        "jmp {raise}",
+        "int3",
+        limit = const USER_PROBE_ADDRESS,
+        raise = sym checked_for_write,
+    )
+}
+
 /// Whether an address is in one of the functions that only touch memory for their caller.
 pub(crate) fn acts_for_caller(address: u64) -> bool {
     let functions = [
         probe_stack as *const () as u64,
+        probe_for_write as *const () as u64,
         copy_memory as *const () as u64,
         fill_memory as *const () as u64,
         compare_memory as *const () as u64,
