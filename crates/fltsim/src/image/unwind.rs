@@ -74,6 +74,15 @@ pub(crate) fn step(context: &mut Context, wanted: u8) -> Option<Frame> {
     let first = Info::read(image, function.unwind)?;
     let at = offset - function.begin;
     let establisher = establisher(image, function.unwind, &first, at, context);
+    if at >= first.prologue && is_epilogue(image, &function, &first, offset) {
+        undo_epilogue(image, offset, context)?;
+        return Some(Frame {
+            image,
+            function: Some((function, entry)),
+            establisher,
+            handler: None,
+        });
+    }
     let mut unwind = function.unwind;
     let mut info = first;
     let mut position = Some(at);
@@ -198,13 +207,131 @@ fn apply(
                     context.registers[RSP] = stack(frame + 24)?;
                     interrupted = true;
                 }
-                // Epilogues are described for nobody's benefit here: no fault is expected there.
+                // Epilogues are known by their code, whether they are described or not.
                 _ => {}
             }
         }
         index += size;
     }
     Some(interrupted)
+}
+
+/// One instruction of an epilogue before its last one.
+enum Undo {
+    /// `add rsp, constant`
+    Add(u64),
+    /// `lea rsp, [register + constant]`
+    Load(usize, u64),
+    /// `pop register`
+    Pop(usize),
+}
+
+/// The instruction at an offset, if it is one that epilogues begin with, and its length.
+fn undo_at(image: &Image, at: u32) -> Option<(Undo, u32)> {
+    let byte = |ahead: u32| image.read::<u8>(at.checked_add(ahead)?);
+    let near = |ahead: u32| {
+        let value = image.read::<u8>(at.checked_add(ahead)?)?.cast_signed();
+        Some(i64::from(value).cast_unsigned())
+    };
+    let far = |ahead: u32| {
+        let value = image.read::<[u8; 4]>(at.checked_add(ahead)?)?;
+        Some(i64::from(i32::from_le_bytes(value)).cast_unsigned())
+    };
+    let pop = |extension: u8, opcode: u8| Undo::Pop(usize::from(extension | (opcode & 7)));
+    match byte(0)? {
+        opcode @ 0x58..=0x5F => Some((pop(0, opcode), 1)),
+        0x41 => {
+            let opcode = byte(1).filter(|opcode| opcode & 0xF8 == 0x58)?;
+            Some((pop(8, opcode), 2))
+        }
+        rex @ (0x48 | 0x49) => match (byte(1)?, byte(2)?) {
+            (0x83, 0xC4) if rex == 0x48 => Some((Undo::Add(near(3)?), 4)),
+            (0x81, 0xC4) if rex == 0x48 => Some((Undo::Add(far(3)?), 7)),
+            // A base that needs a further byte is none of a frame.
+            (0x8D, operands) if operands & 0x38 == 0x20 && operands & 7 != 4 => {
+                let base = usize::from((rex & 1) << 3 | (operands & 7));
+                match operands >> 6 {
+                    1 => Some((Undo::Load(base, near(3)?), 4)),
+                    2 => Some((Undo::Load(base, far(3)?), 7)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether what is left of a function, from an offset on, is an epilogue: the stack pointer goes
+/// back, registers are popped, and then comes a return or a jump to another function.
+fn is_epilogue(image: &Image, function: &Function, info: &Info, offset: u32) -> bool {
+    let mut at = offset;
+    while let Some((undo, length)) = undo_at(image, at) {
+        let first = at == offset;
+        match undo {
+            Undo::Add(_) if first => {}
+            Undo::Load(base, _) if first && base == info.frame_register && base != 0 => {}
+            Undo::Pop(register) if register != RSP => {}
+            _ => return false,
+        }
+        at += length;
+    }
+    let Some(code) = image.read::<[u8; 2]>(at) else {
+        // A return may be the last byte of a section.
+        return image.read::<u8>(at) == Some(0xC3);
+    };
+    match code {
+        // ret; rep ret; jmp [rip + constant]
+        [0xC3, _] | [0xF3, 0xC3] | [0xFF, 0x25] => true,
+        [0xEB, near] => is_elsewhere(image, function, at + 2, near.cast_signed().into()),
+        [0xE9, _] => image
+            .read::<[u8; 4]>(at + 1)
+            .is_some_and(|far| is_elsewhere(image, function, at + 5, i32::from_le_bytes(far))),
+        // An indirect jump with a prefix that it does not need: so compilers mark a call that is
+        // the last thing that a function does.
+        [0x48..=0x4F, 0xFF] => image
+            .read::<u8>(at + 2)
+            .is_some_and(|operands| operands & 0x38 == 0x20),
+        _ => false,
+    }
+}
+
+/// Whether a jump leads to the beginning of a function or out of the image, and not to another part
+/// of the same function.
+fn is_elsewhere(image: &Image, function: &Function, from: u32, distance: i32) -> bool {
+    let Some(target) = from.checked_add_signed(distance) else {
+        return true;
+    };
+    if target == function.begin {
+        return true;
+    }
+    if (function.begin..function.end).contains(&target) {
+        return false;
+    }
+    let chained = |unwind| Info::read(image, unwind).is_some_and(|info| info.flags & CHAINED != 0);
+    !chained(function.unwind)
+        && image
+            .function(target)
+            .is_none_or(|(other, _)| !chained(other.unwind))
+}
+
+/// Does what is left of an epilogue.
+fn undo_epilogue(image: &Image, offset: u32, context: &mut Context) -> Option<()> {
+    let mut at = offset;
+    while let Some((undo, length)) = undo_at(image, at) {
+        match undo {
+            Undo::Add(bytes) => move_stack(context, bytes),
+            Undo::Load(base, bytes) => {
+                context.registers[RSP] = context.registers[base].wrapping_add(bytes);
+            }
+            Undo::Pop(register) => {
+                context.registers[register] = stack(context.rsp())?;
+                move_stack(context, 8);
+            }
+        }
+        at += length;
+    }
+    pop_return(context)
 }
 
 fn move_stack(context: &mut Context, bytes: u64) {
