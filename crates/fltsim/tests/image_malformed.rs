@@ -209,6 +209,17 @@ fn sections_that_overlap_leave_gaps_or_lie_outside() {
     assert!(matches!(problem, Problem::Truncated { .. }), "{problem:?}");
     let (problem, _) = refused(&with(second + 20, &word(u32::MAX)));
     assert!(matches!(problem, Problem::Truncated { .. }), "{problem:?}");
+    // What is in the file is where a linker puts it: aligned, and behind the headers.
+    let field = "section 1 (.rdata).PointerToRawData";
+    let at = u32_at(PROBE, second + 20);
+    let text = malformed(&with(second + 20, &word(at + 0x10)), field);
+    let what = format!("{:#x} is not a multiple of 0x200", at + 0x10);
+    assert!(text.contains(&what), "{text}");
+    let text = malformed(&with(second + 20, &word(0x200)), field);
+    assert!(
+        text.contains("0x200 lies in the headers, which end at 0x400"),
+        "{text}"
+    );
 }
 
 #[test]

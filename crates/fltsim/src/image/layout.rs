@@ -348,6 +348,7 @@ fn sections(
         let at = at + index * size_of::<pe::ImageSectionHeader>() as u64;
         let entry: &pe::ImageSectionHeader = read(file, at, "SectionTable")?;
         let section = section(file, entry, index)?;
+        check_raw(&section, optional)?;
         if section.rva != end {
             let what = if section.rva < end {
                 "overlaps what comes before it"
@@ -409,6 +410,26 @@ fn section(file: &[u8], entry: &pe::ImageSectionHeader, index: u64) -> Result<Se
         writable: has(pe::IMAGE_SCN_MEM_WRITE),
         executable: has(pe::IMAGE_SCN_MEM_EXECUTE),
     })
+}
+
+/// Refuses what a section has in the file if it is where no linker puts it.
+fn check_raw(section: &Section, optional: &pe::ImageOptionalHeader64) -> Result<(), Problem> {
+    let (at, size) = section.raw;
+    let (alignment, headers) = (
+        optional.file_alignment.get(LE),
+        optional.size_of_headers.get(LE),
+    );
+    let what = if size == 0 {
+        return Ok(());
+    } else if !at.is_multiple_of(alignment) {
+        format!("{at:#x} is not a multiple of {alignment:#x}")
+    } else if at < headers {
+        format!("{at:#x} lies in the headers, which end at {headers:#x}")
+    } else {
+        return Ok(());
+    };
+    let field = format!("{}.PointerToRawData", section.name);
+    Err(Problem::malformed(field, what))
 }
 
 /// Bytes of a file as they can be shown in a message.
