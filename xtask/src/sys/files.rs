@@ -27,6 +27,16 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), String> {
     }
 }
 
+/// Removes a file, if there is one.
+pub(super) fn remove(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file unless it says this already, so that its date tells when it changed. True when
 /// it was written.
 pub(super) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<bool, String> {

@@ -3,6 +3,7 @@
 use super::llvm::Llvm;
 use super::packages::Installer;
 use super::{Failure, Places, files, say};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -73,12 +74,42 @@ pub(super) fn assemble(places: &Places, headers: &Path, llvm: &Llvm) -> Result<(
     let include = root(places).join("Include").join(VERSION);
     lay_out_headers(&include, headers)?;
     files::write_program(&linker(places), LINKER)?;
-    let libraries = root(places).join("Lib").join(VERSION).join("km/x64");
-    if make_libraries(&libraries, llvm)? {
-        say("assembled the kit's import libraries");
-        // Cargo does not look at libraries: what was linked with others would stay.
-        files::remove_folder(&build_folder(places))?;
+    provide_libraries(places, llvm)
+}
+
+/// `Lib/VERSION/km/x64`, unless it is there.
+fn provide_libraries(places: &Places, llvm: &Llvm) -> Result<(), String> {
+    let folder = root(places).join("Lib").join(VERSION).join("km/x64");
+    let definition = folder.join("ntoskrnl.def");
+    let library = folder.join("ntoskrnl.lib");
+    let says = |path: &Path, contents: &[u8]| fs::read(path).is_ok_and(|found| found == contents);
+    let empty = EMPTY_LIBRARIES.map(|name| folder.join(name));
+    if library.exists()
+        && says(&definition, NTOSKRNL.as_bytes())
+        && empty.iter().all(|path| says(path, EMPTY_ARCHIVE))
+    {
+        return Ok(());
     }
+    // Cargo does not look at libraries: what was linked with others would stay. It goes first, and
+    // the library before its definition: this may be ended at any time.
+    files::remove_folder(&build_folder(places))?;
+    files::remove(&library)?;
+    for path in empty {
+        files::write(&path, EMPTY_ARCHIVE)?;
+    }
+    files::write(&definition, NTOSKRNL)?;
+    let mut command = Command::new(llvm.program("llvm-dlltool"));
+    command.args(["-m", "i386:x86-64", "-d"]).arg(&definition);
+    command.arg("-l").arg(&library);
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    if !status.success() {
+        // Nothing half made is left to be taken for a library.
+        let _ = fs::remove_file(&library);
+        return Err(format!("{command:?} failed: {status}"));
+    }
+    say("assembled the kit's import libraries");
     Ok(())
 }
 
@@ -101,28 +132,42 @@ fn lay_out_headers(include: &Path, headers: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `Lib/VERSION/km/x64`. True when something was made.
-fn make_libraries(folder: &Path, llvm: &Llvm) -> Result<bool, String> {
-    files::create_folder(folder)?;
-    let mut changed = false;
-    for name in EMPTY_LIBRARIES {
-        changed |= files::write(&folder.join(name), EMPTY_ARCHIVE)?;
-    }
-    let definition = folder.join("ntoskrnl.def");
-    let library = folder.join("ntoskrnl.lib");
-    if files::write(&definition, NTOSKRNL)? || !library.exists() {
-        let mut command = Command::new(llvm.program("llvm-dlltool"));
-        command.args(["-m", "i386:x86-64", "-d"]).arg(&definition);
-        command.arg("-l").arg(&library);
-        let status = command
-            .status()
-            .map_err(|error| format!("cannot run {command:?}: {error}"))?;
-        if !status.success() {
-            // Nothing half made is left to be taken for a library.
-            let _ = std::fs::remove_file(&library);
-            return Err(format!("{command:?} failed: {status}"));
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// Whatever ends this command in the middle, the next one must not find an old library beside
+    /// a new definition, or something that was linked with it.
+    #[test]
+    fn what_is_replaced_is_gone_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path().to_owned());
+        let libraries = root(&places).join("Lib").join(VERSION).join("km/x64");
+        let llvm = Llvm::in_folder(folder.path().join("llvm"));
+        // Instead of a library, it makes a list of what it finds.
+        let (here, build) = (libraries.display(), build_folder(&places));
+        let tool = format!(
+            "#!/bin/sh\ncd '{here}'\nls * > list\nls -d '{}' >> list\nmv list ntoskrnl.lib\n",
+            build.display(),
+        );
+        files::write_program(&llvm.program("llvm-dlltool"), &tool).unwrap();
+        for folder in [&libraries, &build] {
+            files::create_folder(folder).unwrap();
         }
-        changed = true;
+        files::write(&libraries.join("ntoskrnl.def"), "an older one").unwrap();
+        files::write(&libraries.join("ntoskrnl.lib"), "an older one").unwrap();
+
+        provide_libraries(&places, &llvm).unwrap();
+        let found = fs::read_to_string(libraries.join("ntoskrnl.lib")).unwrap();
+        let expected = "BufferOverflowFastFailK.lib\nhal.lib\nntoskrnl.def\nwmilib.lib\n";
+        assert_eq!(found, expected);
+        assert!(!build.exists());
+
+        // What is right stays, and what was linked with it.
+        files::create_folder(&build).unwrap();
+        provide_libraries(&places, &llvm).unwrap();
+        assert!(build.exists());
+        let again = fs::read_to_string(libraries.join("ntoskrnl.lib")).unwrap();
+        assert_eq!(again, found);
     }
-    Ok(changed)
 }

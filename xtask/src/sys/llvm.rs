@@ -28,6 +28,12 @@ impl Llvm {
         self.folder.join("lib")
     }
 
+    /// An installation that is taken for complete.
+    #[cfg(test)]
+    pub(super) fn in_folder(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// The installation of a version, if everything is there.
     fn at(version: u32) -> Option<Self> {
         let llvm = Self {

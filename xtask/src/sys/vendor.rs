@@ -84,13 +84,14 @@ pub(super) fn provide(places: &Places, rust: &Rust) -> Result<(), String> {
     );
     files::write(&cargo_home(places).join("config.toml"), config)?;
 
-    // Written last, so that it says what is there, and removed with it.
+    // Written last and removed first, so that it says what is there whatever ends this command.
     let stamp = folder.join("stamp");
     let wanted = stamp_for(places, rust)?;
     if files::read(&stamp).is_ok_and(|present| present == wanted) {
         return Ok(());
     }
     say("copying the sources of the dependencies (cargo vendor)");
+    files::remove(&stamp)?;
     files::remove_folder(&folder)?;
     vendor(places, &folder)?;
     edit(&folder.join(WDK_BUILD))?;
