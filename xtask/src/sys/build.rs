@@ -3,15 +3,13 @@
 use super::llvm::Llvm;
 use super::rust::{Rust, TARGET};
 use super::{Places, Profile, Sample, kit, say, vendor};
+use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What the environment must not decide. Cargo has set some of it for this very program.
-const UNSET: [&str; 10] = [
-    "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_BUILD_TARGET",
-    "CARGO_BUILD_TARGET_DIR",
+const UNSET: [&str; 7] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "CARGO_INCREMENTAL",
     "CARGO_TARGET_DIR",
@@ -20,6 +18,13 @@ const UNSET: [&str; 10] = [
     "RUSTC_WRAPPER",
     "RUSTFLAGS",
 ];
+
+/// Nor anything that begins like this: what else stands under `build` and `profile` in a
+/// configuration.
+const UNSET_PREFIXES: [&str; 2] = ["CARGO_BUILD_", "CARGO_PROFILE_"];
+
+/// How many processors to use is for whoever builds to say.
+const JOBS: &str = "CARGO_BUILD_JOBS";
 
 /// The profile of a driver, which differs from that of a program: `cargo make` sets the same. It
 /// is in the environment since a workspace has one set of profiles for all its packages.
@@ -89,7 +94,8 @@ fn cargo(places: &Places, rust: &Rust, llvm: &Llvm, profile: Profile, name: &str
     if profile == Profile::Release {
         command.arg("--release");
     }
-    for variable in UNSET {
+    let variables = env::vars_os().map(|(name, _)| name);
+    for variable in variables.filter(|name| is_unset(&name.to_string_lossy())) {
         command.env_remove(variable);
     }
     command
@@ -120,6 +126,13 @@ fn cargo(places: &Places, rust: &Rust, llvm: &Llvm, profile: Profile, name: &str
         command.env("RUSTC_BOOTSTRAP", "1");
     }
     command
+}
+
+fn is_unset(variable: &str) -> bool {
+    let by_prefix = UNSET_PREFIXES
+        .iter()
+        .any(|prefix| variable.starts_with(prefix));
+    UNSET.contains(&variable) || (by_prefix && variable != JOBS)
 }
 
 /// The compiler's arguments, in the form that allows spaces in them. They are for the driver and
@@ -156,5 +169,27 @@ fn execute(command: &mut Command) -> Result<(), String> {
             "{} failed: {status}",
             command.get_program().display()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_does_not_decide_how_a_driver_is_built() {
+        for variable in [
+            "CARGO_BUILD_RUSTC_WRAPPER",
+            "CARGO_BUILD_TARGET",
+            "CARGO_PROFILE_RELEASE_OPT_LEVEL",
+            "CARGO_PROFILE_DEV_STRIP",
+            "CARGO_TARGET_DIR",
+            "RUSTFLAGS",
+        ] {
+            assert!(is_unset(variable), "{variable}");
+        }
+        for variable in ["CARGO_BUILD_JOBS", "PATH", "HOME", "RUSTFLAGS_OF_OTHERS"] {
+            assert!(!is_unset(variable), "{variable}");
+        }
     }
 }
