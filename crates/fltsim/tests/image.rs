@@ -151,6 +151,12 @@ fn the_shared_page_can_be_read() {
 }
 
 #[test]
+fn the_shared_page_can_be_copied() {
+    // Eight bytes on, four bytes on, and 10.0 both times.
+    assert_eq!(ask("shared_copy"), 0x0008_0004_000A_0A00);
+}
+
+#[test]
 fn exceptions_are_handled_where_the_driver_says() {
     let raised = call("except_raised", [0xC000_0123, 0, 0, 0]);
     assert_eq!(status(raised), code(0xC000_0123));

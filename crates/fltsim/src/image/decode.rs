@@ -23,11 +23,16 @@ pub(crate) fn cr8(code: &[u8]) -> Option<Cr8> {
     })
 }
 
+/// The number of `rsi`.
+const SOURCE: usize = 6;
+
 /// How an instruction forms the address that it accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// From this register, which may be changed to change the address.
     Base(usize),
+    /// From this register, which the instruction itself moves on, once or again and again.
+    Moving(usize),
     /// It loads so many bytes into `rax` from the address that it holds itself.
     Absolute {
         /// Bytes that are loaded.
@@ -63,6 +68,8 @@ pub(crate) fn access(code: &[u8]) -> Option<Access> {
             let length = at as u64 + 9;
             return Some(Access::Absolute { size, length });
         }
+        // movs and lods, which name no operands.
+        0xA4 | 0xA5 | 0xAC | 0xAD => return Some(Access::Moving(SOURCE)),
         0x0F => {
             at += 1;
             // The two tables of three-byte instructions.
@@ -117,6 +124,9 @@ mod tests {
         let short = Access::Absolute { size: 4, length: 9 };
         assert_eq!(access(&[0x48, 0xA1, 0, 0, 0, 0, 0, 0, 0, 0]), Some(long));
         assert_eq!(access(&[0xA1, 0, 0, 0, 0, 0, 0, 0, 0]), Some(short));
+        // rep movsb; lods eax
+        assert_eq!(access(&[0xF3, 0xA4, 0x90]), Some(Access::Moving(6)));
+        assert_eq!(access(&[0xAD, 0xC3]), Some(Access::Moving(6)));
         // A register and a relative address.
         assert_eq!(access(&[0x8B, 0xC1]), None);
         assert_eq!(access(&[0x8B, 0x05, 0, 0, 0, 0]), None);

@@ -63,8 +63,18 @@ static BEFORE: [AtomicPtr<libc::sigaction>; 5] = [const { AtomicPtr::new(null_mu
 /// What drivers see instead of the kernel's page.
 static PAGE: [AtomicU32; 1024] = [const { AtomicU32::new(0) }; 1024];
 
-/// A register that was changed for one instruction: its number, its value before, and the other.
-type Step = (usize, i64, i64);
+/// A register that was changed for one instruction.
+#[derive(Clone, Copy)]
+struct Step {
+    /// Its number.
+    register: usize,
+    /// Its value before.
+    before: i64,
+    /// The value that it was given.
+    moved: i64,
+    /// The instruction moves it on.
+    moving: bool,
+}
 
 thread_local! {
     static STEP: Cell<Option<Step>> = const { Cell::new(None) };
@@ -331,13 +341,18 @@ fn emulate(image: &Image, registers: &mut Registers<'_>, address: u64) -> bool {
             registers.advance(length);
             true
         }
-        Some(Access::Base(register)) => {
+        Some(access @ (Access::Base(register) | Access::Moving(register))) => {
             // The same instruction at another address, one step; then the register goes back.
             let before = registers.get(GENERAL[register]);
             let moved = before.wrapping_add(page.wrapping_sub(SHARED).cast_signed());
             registers.set(GENERAL[register], moved);
             registers.set(libc::REG_EFL, registers.get(libc::REG_EFL) | SINGLE_STEP);
-            STEP.set(Some((register, before, moved)));
+            STEP.set(Some(Step {
+                register,
+                before,
+                moved,
+                moving: matches!(access, Access::Moving(_)),
+            }));
             true
         }
         None => false,
@@ -346,12 +361,17 @@ fn emulate(image: &Image, registers: &mut Registers<'_>, address: u64) -> bool {
 
 /// Puts the register back that was changed for one instruction.
 fn finish_step(registers: &mut Registers<'_>) -> bool {
-    let Some((register, before, moved)) = STEP.take() else {
+    let Some(step) = STEP.take() else {
         return false;
     };
-    // Unless the instruction has loaded something into it.
-    if registers.get(GENERAL[register]) == moved {
-        registers.set(GENERAL[register], before);
+    let register = GENERAL[step.register];
+    let now = registers.get(register);
+    if step.moving {
+        let distance = now.wrapping_sub(step.moved);
+        registers.set(register, step.before.wrapping_add(distance));
+    } else if now == step.moved {
+        // Unless the instruction has loaded something into it.
+        registers.set(register, step.before);
     }
     registers.set(libc::REG_EFL, registers.get(libc::REG_EFL) & !SINGLE_STEP);
     true
