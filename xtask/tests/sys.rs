@@ -95,6 +95,23 @@ fn native_image_without_panics(sample: &str) {
 }
 
 #[test]
+fn somewhere_else_nothing_is_left_behind() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["sys", "--no-install"])
+        .env_remove("CARGO_MANIFEST_DIR")
+        .current_dir(&folder)
+        .output()
+        .expect("xtask runs");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{messages}");
+    let expected = " is not the repository; run `cargo xtask` in it\n";
+    assert!(messages.ends_with(expected), "{messages}");
+    let left = fs::read_dir(&folder).expect("the folder is there").count();
+    assert_eq!(left, 0);
+}
+
+#[test]
 fn a_sample_that_does_not_exist_is_a_wrong_argument() {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["sys", "none", "--no-install"])

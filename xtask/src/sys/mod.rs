@@ -187,6 +187,11 @@ fn build(
             .canonicalize()
             .map_err(|error| format!("cannot find the repository: {error}"))?,
     );
+    // Before anything is put there.
+    if !places.root.join("xtask/kit").is_dir() {
+        let place = places.root.display();
+        return Err(format!("{place} is not the repository; run `cargo xtask` in it").into());
+    }
     let _lock = lock(&places)?;
 
     let mut packages = packages::Installer::new(install);
