@@ -28,6 +28,8 @@ pub enum Skip {
     NotUnicode,
     /// A name with a character that Windows does not allow; a directory with all it holds.
     NotAWindowsName,
+    /// A path that is too long for the host; a directory with all it holds.
+    TooDeep,
     /// It was there at first and then gone.
     Vanished,
     /// It became something else meanwhile.
@@ -43,6 +45,7 @@ impl fmt::Display for Skip {
             Self::Device => "devices",
             Self::NotUnicode => "names that are not Unicode",
             Self::NotAWindowsName => "names that Windows does not allow",
+            Self::TooDeep => "paths that are too long for this machine",
             Self::Vanished => "vanished meanwhile",
             Self::Replaced => "replaced meanwhile",
         })
@@ -170,6 +173,10 @@ impl Tree {
                 self.skipped.add(Skip::Vanished, &directory.host);
                 return Ok(None);
             }
+            Err(source) if too_long(&source) && !directory.path.is_empty() => {
+                self.skipped.add(Skip::TooDeep, &directory.host);
+                return Ok(None);
+            }
             Err(source) => return Err(unreadable(&directory.host, source)),
         };
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -195,6 +202,7 @@ impl Tree {
                 Ok(Found::File(len)) => self.files.push(Item { host, path, len }),
                 Ok(Found::Other(why)) => self.skipped.add(why, &host),
                 Err(source) if gone(&source) => self.skipped.add(Skip::Vanished, &host),
+                Err(source) if too_long(&source) => self.skipped.add(Skip::TooDeep, &host),
                 Err(source) => return Err(unreadable(&host, source)),
             }
         }
@@ -273,6 +281,11 @@ pub(crate) fn gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
+/// Whether an error says that the host takes no path of this length.
+fn too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error())
+}
+
 pub(crate) fn unreadable(path: &Path, source: io::Error) -> Error {
     Error::Unreadable {
         path: path.to_owned(),
@@ -294,6 +307,7 @@ fn is_windows_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::{Mode, mkdirat, openat};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
@@ -334,6 +348,25 @@ mod tests {
                 (Skip::NotAWindowsName, 1),
             ]
         );
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_skipped() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "d".repeat(200);
+        let mut below = rustix::fs::open(directory.path(), OFlags::DIRECTORY, Mode::empty());
+        for _ in 0..30 {
+            let here = below.unwrap();
+            mkdirat(&here, &*name, Mode::RWXU).unwrap();
+            below = openat(&here, &*name, OFlags::DIRECTORY, Mode::empty());
+        }
+        fs::write(directory.path().join("file"), "1").unwrap();
+        let tree = scan(directory.path()).unwrap();
+        assert_eq!(paths(&tree.files), ["\\file"]);
+        // So many of them have a path of less than 4096 bytes, whatever the folder is called.
+        assert!((19..=21).contains(&tree.directories.len()));
+        let skipped: Vec<_> = tree.skipped.reasons().map(|(why, n, _)| (why, n)).collect();
+        assert_eq!(skipped, [(Skip::TooDeep, 1)]);
     }
 
     #[test]
