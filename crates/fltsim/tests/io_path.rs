@@ -4,8 +4,8 @@ mod io_support;
 
 use fltmgr_sys::*;
 use fltsim::kernel::irql;
-use fltsim::verifier::Severity;
-use fltsim::{IoOptions, OpenOptions};
+use fltsim::verifier::{Rule, Severity};
+use fltsim::{IoOptions, Machine, OpenOptions};
 use io_support::*;
 use parking_lot::Mutex;
 use std::ptr::null_mut;
@@ -32,6 +32,11 @@ fn file(volume: &fltsim::Volume, contents: &[u8]) -> fltsim::Handle {
     let handle = volume.open("\\file", OpenOptions::create()).unwrap();
     handle.write(0, contents).unwrap();
     handle
+}
+
+fn rules(machine: &Machine) -> Vec<Rule> {
+    let violations = machine.verifier().violations();
+    violations.iter().map(|report| report.rule).collect()
 }
 
 #[test]
@@ -519,6 +524,54 @@ fn a_refused_query_open_becomes_an_open() {
             "f post close",
         ]
     );
+}
+
+#[test]
+fn a_query_open_is_refused_as_what_it_is() {
+    for before in [true, false] {
+        let (machine, volume) = machine();
+        let log = log();
+        file(&volume, b"abc").close();
+        let filter = Script::new("f", &log)
+            .pre(IRP_MJ_NETWORK_QUERY_OPEN, move |_, _, _| {
+                if before {
+                    FLT_PREOP_DISALLOW_FSFILTER_IO
+                } else {
+                    FLT_PREOP_SUCCESS_WITH_CALLBACK
+                }
+            })
+            .post(IRP_MJ_NETWORK_QUERY_OPEN, |_, _, _, _| {
+                FLT_POSTOP_DISALLOW_FSFILTER_IO
+            })
+            .watch(IRP_MJ_QUERY_INFORMATION)
+            .load(&machine, "1");
+        take(&log);
+        volume.query_open("\\file").unwrap();
+        let mut expected = vec!["f pre query-open"];
+        if !before {
+            expected.push("f post query-open");
+        }
+        expected.extend(["f pre query", "f post query"]);
+        assert_eq!(take(&log), expected);
+        filter.unload().unwrap();
+        assert!(machine.finish().is_clean());
+    }
+}
+
+#[test]
+fn only_a_query_open_is_refused_like_that() {
+    let (machine, volume) = machine();
+    let handle = file(&volume, b"abc");
+    let log = log();
+    let _filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, |_, _, _| FLT_PREOP_DISALLOW_FSFILTER_IO)
+        .watch(IRP_MJ_WRITE)
+        .post(IRP_MJ_WRITE, |_, _, _, _| FLT_POSTOP_DISALLOW_FSFILTER_IO)
+        .load(&machine, "1");
+    assert_eq!(handle.read_fast(0, &mut [0; 3]), Ok(3));
+    assert_eq!(rules(&machine), [Rule::V12]);
+    assert_eq!(handle.write(0, b"abc"), Ok(3));
+    assert_eq!(rules(&machine), [Rule::V12; 2]);
 }
 
 #[test]

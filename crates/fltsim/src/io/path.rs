@@ -220,7 +220,9 @@ fn after_pre(
             }
             Step::Complete
         }
-        FLT_PREOP_DISALLOW_FASTIO if operation.door == Door::FastIo => {
+        FLT_PREOP_DISALLOW_FASTIO | FLT_PREOP_DISALLOW_FSFILTER_IO
+            if may_disallow(operation, status) =>
+        {
             operation.set_io_status(STATUS_FLT_DISALLOW_FAST_IO, 0);
             Step::Complete
         }
@@ -237,6 +239,14 @@ fn after_pre(
     operation.state.lock().layers[index].phase = Phase::Idle;
     layer.instance.end_callback();
     step
+}
+
+/// Whether an operation can be sent back, to come again by the slow way.
+fn may_disallow(operation: &Operation, status: FLT_PREOP_CALLBACK_STATUS) -> bool {
+    match status {
+        FLT_PREOP_DISALLOW_FASTIO => operation.door == Door::FastIo,
+        _ => operation.major == IRP_MJ_NETWORK_QUERY_OPEN,
+    }
 }
 
 /// A layer waits for the completion of what is below it.
@@ -452,12 +462,15 @@ fn finish_layer(operation: &Arc<Operation>, index: usize) -> bool {
     if keeps {
         return false;
     }
-    if !matches!(
-        status,
-        FLT_POSTOP_FINISHED_PROCESSING | FLT_POSTOP_MORE_PROCESSING_REQUIRED
-    ) {
-        let what = format!("returned post-operation status {status}, which is not legal here");
-        misuse(operation, index, &what);
+    match status {
+        FLT_POSTOP_FINISHED_PROCESSING | FLT_POSTOP_MORE_PROCESSING_REQUIRED => {}
+        FLT_POSTOP_DISALLOW_FSFILTER_IO if operation.major == IRP_MJ_NETWORK_QUERY_OPEN => {
+            operation.set_io_status(STATUS_FLT_DISALLOW_FAST_IO, 0);
+        }
+        _ => {
+            let what = format!("returned post-operation status {status}, which is not legal here");
+            misuse(operation, index, &what);
+        }
     }
     release_layer(operation, index);
     true
