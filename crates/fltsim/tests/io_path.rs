@@ -700,6 +700,36 @@ fn a_pended_post_operation_holds_the_operation() {
     assert!(machine.finish().is_clean());
 }
 
+#[test]
+fn what_is_no_irp_cannot_be_pended() {
+    let (machine, volume) = machine();
+    let handle = file(&volume, b"abc");
+    let log = log();
+    let before = Script::new("f", &log)
+        .pre(IRP_MJ_READ, |data, _, _| {
+            // SAFETY: the operation of this callback.
+            unsafe {
+                FltCompletePendedPreOperation(data, FLT_PREOP_SUCCESS_NO_CALLBACK, null_mut());
+            }
+            FLT_PREOP_PENDING
+        })
+        .load(&machine, "1");
+    assert_eq!(handle.read_fast(0, &mut [0; 3]), Ok(3));
+    assert_eq!(rules(&machine), [Rule::V12]);
+    assert_eq!(handle.read(0, &mut [0; 3]), Ok(3));
+    assert_eq!(rules(&machine), [Rule::V12]);
+    before.unload().unwrap();
+    let _after = Script::new("g", &log)
+        .watch(IRP_MJ_READ)
+        .post(IRP_MJ_READ, |_, _, _, _| {
+            FLT_POSTOP_MORE_PROCESSING_REQUIRED
+        })
+        .load(&machine, "1");
+    // Nobody resumes it, and so it must not wait for that.
+    assert_eq!(handle.read_fast(0, &mut [0; 3]), Ok(3));
+    assert_eq!(rules(&machine), [Rule::V12; 2]);
+}
+
 fltapi! {
     unsafe fn safe(
         data: PFLT_CALLBACK_DATA,

@@ -150,7 +150,9 @@ fn pre_operation(operation: &Arc<Operation>, index: usize) -> Step {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
         match (progress.phase, status) {
-            (Phase::Resumed { status, context }, FLT_PREOP_PENDING) => {
+            (Phase::Resumed { status, context }, FLT_PREOP_PENDING)
+                if operation.door == Door::Irp =>
+            {
                 cancel::forget(operation);
                 Some((status, context))
             }
@@ -449,7 +451,11 @@ fn finish_layer(operation: &Arc<Operation>, index: usize) -> bool {
             )
         }
     };
-    let keeps = status == FLT_POSTOP_MORE_PROCESSING_REQUIRED && {
+    let more = status == FLT_POSTOP_MORE_PROCESSING_REQUIRED;
+    if more && operation.door != Door::Irp {
+        misuse(operation, index, "kept an operation that is not an IRP");
+    }
+    let keeps = more && operation.door == Door::Irp && {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
         let early = progress.phase == Phase::PostResumed;
