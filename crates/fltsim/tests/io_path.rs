@@ -730,6 +730,38 @@ fn what_is_no_irp_cannot_be_pended() {
     assert_eq!(rules(&machine), [Rule::V12; 2]);
 }
 
+#[test]
+fn what_was_not_pended_is_not_completed() {
+    for before in [true, false] {
+        let (machine, volume) = machine();
+        let handle = file(&volume, b"abc");
+        let log = log();
+        let filter = Script::new("f", &log)
+            .pre(IRP_MJ_READ, move |data, _, _| {
+                if before {
+                    // SAFETY: the operation of this callback.
+                    unsafe {
+                        FltCompletePendedPreOperation(data, FLT_PREOP_COMPLETE, null_mut());
+                    }
+                }
+                FLT_PREOP_SUCCESS_WITH_CALLBACK
+            })
+            .post(IRP_MJ_READ, move |data, _, _, _| {
+                if !before {
+                    // SAFETY: the operation of this callback.
+                    unsafe { FltCompletePendedPostOperation(data) };
+                }
+                FLT_POSTOP_FINISHED_PROCESSING
+            })
+            .load(&machine, "1");
+        take(&log);
+        assert_eq!(handle.read(0, &mut [0; 3]), Ok(3));
+        assert_eq!(take(&log), ["f pre read", "f post read"]);
+        assert_eq!(rules(&machine), [Rule::V12]);
+        filter.unload().unwrap();
+    }
+}
+
 fltapi! {
     unsafe fn safe(
         data: PFLT_CALLBACK_DATA,

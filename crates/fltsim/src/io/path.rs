@@ -146,10 +146,11 @@ fn pre_operation(operation: &Arc<Operation>, index: usize) -> Step {
     if status == FLT_PREOP_PENDING && context != 0 {
         stray_context(operation, index, status);
     }
-    let decided = {
+    let (resumed, decided) = {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
-        match (progress.phase, status) {
+        let resumed = matches!(progress.phase, Phase::Resumed { .. });
+        let decided = match (progress.phase, status) {
             (Phase::Resumed { status, context }, FLT_PREOP_PENDING)
                 if operation.door == Door::Irp =>
             {
@@ -162,8 +163,16 @@ fn pre_operation(operation: &Arc<Operation>, index: usize) -> Step {
                 None
             }
             _ => Some((status, context)),
-        }
+        };
+        (resumed, decided)
     };
+    if resumed && status != FLT_PREOP_PENDING {
+        misuse(
+            operation,
+            index,
+            "completed an operation and did not pend it",
+        );
+    }
     match decided {
         None => Step::Pended,
         Some((status, context)) => after_pre(operation, index, status, context),
@@ -455,16 +464,24 @@ fn finish_layer(operation: &Arc<Operation>, index: usize) -> bool {
     if more && operation.door != Door::Irp {
         misuse(operation, index, "kept an operation that is not an IRP");
     }
-    let keeps = more && operation.door == Door::Irp && {
+    let (early, keeps) = {
         let mut state = operation.state.lock();
         let progress = &mut state.layers[index];
         let early = progress.phase == Phase::PostResumed;
-        if !early {
+        let keeps = more && operation.door == Door::Irp && !early;
+        if keeps {
             layer.instance.pended(operation);
             progress.phase = Phase::PostPended;
         }
-        !early
+        (early, keeps)
     };
+    if early && !more {
+        misuse(
+            operation,
+            index,
+            "completed an operation and did not keep it",
+        );
+    }
     if keeps {
         return false;
     }
