@@ -762,6 +762,26 @@ fn what_was_not_pended_is_not_completed() {
     }
 }
 
+#[test]
+fn a_cleanup_or_close_cannot_fail() {
+    for major in [IRP_MJ_CLEANUP, IRP_MJ_CLOSE] {
+        for (status, reports) in [(STATUS_SUCCESS, 0), (STATUS_ACCESS_DENIED, 1)] {
+            let (machine, volume) = machine();
+            let handle = file(&volume, b"abc");
+            let log = log();
+            let filter = Script::new("f", &log)
+                .pre(major, move |data, _, _| {
+                    set_status(data, status, 0);
+                    FLT_PREOP_COMPLETE
+                })
+                .load(&machine, "1");
+            drop(handle);
+            assert_eq!(rules(&machine), vec![Rule::V12; reports]);
+            filter.unload().unwrap();
+        }
+    }
+}
+
 fltapi! {
     unsafe fn safe(
         data: PFLT_CALLBACK_DATA,

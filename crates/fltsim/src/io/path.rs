@@ -222,12 +222,17 @@ fn after_pre(
         }
         FLT_PREOP_SUCCESS_NO_CALLBACK => Step::Down,
         FLT_PREOP_COMPLETE => {
-            if operation.io_status().0 == STATUS_PENDING {
+            let status = operation.io_status().0;
+            if status == STATUS_PENDING {
                 misuse(
                     operation,
                     index,
                     "completed an operation with STATUS_PENDING",
                 );
+            }
+            let cannot_fail = matches!(operation.major, IRP_MJ_CLEANUP | IRP_MJ_CLOSE);
+            if cannot_fail && !nt_success(status) {
+                misuse(operation, index, "failed an operation that cannot fail");
             }
             Step::Complete
         }
