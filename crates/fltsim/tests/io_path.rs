@@ -782,6 +782,31 @@ fn a_cleanup_or_close_cannot_fail() {
     }
 }
 
+#[test]
+fn reads_and_writes_that_nobody_waits_for_are_not_synchronized() {
+    let (machine, volume) = machine();
+    let log = log();
+    let _filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, |_, _, _| FLT_PREOP_SYNCHRONIZE)
+        .post(IRP_MJ_READ, |_, _, _, _| FLT_POSTOP_FINISHED_PROCESSING)
+        .pre(IRP_MJ_FLUSH_BUFFERS, |_, _, _| FLT_PREOP_SYNCHRONIZE)
+        .post(IRP_MJ_FLUSH_BUFFERS, |_, _, _, _| {
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .load(&machine, "1");
+    let handle = file(&volume, b"abc");
+    assert_eq!(handle.read(0, &mut [0; 3]), Ok(3));
+    let options = OpenOptions::read().asynchronous();
+    let overlapped = volume.open("\\file", options).unwrap();
+    overlapped.flush().unwrap();
+    assert_eq!(overlapped.read_fast(0, &mut [0; 3]), Ok(3));
+    assert_eq!(rules(&machine), []);
+    take(&log);
+    assert_eq!(overlapped.read(0, &mut [0; 3]), Ok(3));
+    assert_eq!(take(&log), ["f pre read", "f post read"]);
+    assert_eq!(rules(&machine), [Rule::V12]);
+}
+
 fltapi! {
     unsafe fn safe(
         data: PFLT_CALLBACK_DATA,

@@ -277,6 +277,11 @@ fn await_completion(
         misuse(operation, index, "synchronised a create, which always is");
         synchronized = false;
     }
+    let transfers = matches!(operation.major, IRP_MJ_READ | IRP_MJ_WRITE);
+    if synchronized && transfers && !operation.synchronous {
+        let what = "synchronised a read or a write that its issuer does not wait for";
+        misuse(operation, index, what);
+    }
     let swapped = operation_mdl::is_swapped(operation, index);
     {
         let mut state = operation.state.lock();
