@@ -153,6 +153,50 @@ fn attaching_by_hand() {
 }
 
 #[test]
+fn nothing_attaches_to_a_filter_that_is_unregistering() {
+    let (machine, _first) = machine();
+    let second = VolumeConfig::memory("\\Device\\HarddiskVolume2", Personality::ntfs());
+    let second = machine.add_volume(second);
+    let log = log();
+    let gate = Arc::new(Gate::default());
+    let unloading = Arc::new(Mutex::new(None));
+    let (slot, entrance) = (unloading.clone(), gate.clone());
+    let _filter = Script::new("f", &log)
+        .setup(move |objects, _| {
+            let filter = objects.Filter as usize;
+            let mut slot = slot.lock();
+            if slot.is_none() {
+                *slot = Some(thread::spawn(move || {
+                    // SAFETY: the filter is registered.
+                    unsafe { FltUnregisterFilter(filter as PFLT_FILTER) };
+                }));
+                // SAFETY: as above.
+                while unsafe { FltObjectReference(filter as PVOID) } == STATUS_SUCCESS {
+                    // SAFETY: the reference from above.
+                    unsafe { FltObjectDereference(filter as PVOID) };
+                }
+            }
+            STATUS_SUCCESS
+        })
+        .start(move |_, _| entrance.pass())
+        .load(&machine, "1");
+    // The first volume had its instance before; the second comes too late.
+    gate.open();
+    let unloading = unloading.lock().take().unwrap();
+    unloading.join().unwrap();
+    assert_eq!(
+        take(&log),
+        [
+            "f setup flags=1 device=8 type=2",
+            "f teardown-start 2",
+            "f teardown-complete 2"
+        ]
+    );
+    assert_eq!(altitudes(&second), [""; 0]);
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
 fn detaching_asks_and_unloading_does_not() {
     let (machine, volume) = machine();
     let log = log();

@@ -297,20 +297,39 @@ pub(crate) fn attach(
         instance.pointer() as usize,
         Object::Instance(Arc::clone(&instance)),
     );
-    filter.instances.lock().push(Arc::clone(&instance));
+    if !own(filter, &instance) {
+        discard(&instance);
+        return Err(STATUS_FLT_DELETING_OBJECT);
+    }
     let status = setup(&machine, &instance, flags);
     // An error or a warning refuses; success and information accept.
     if status < 0 {
-        instance.references.begin();
-        remove(&instance);
-        instance.advance(InstanceState::Complete);
-        if instance.references.count() == 0 {
-            finalize(&instance);
-        }
+        discard(&instance);
         return Err(status);
     }
     instance.advance(InstanceState::Active);
     Ok(instance)
+}
+
+/// Puts an instance on the list of its filter; `false` if that is unregistering. Unregistering
+/// marks the filter before it looks at the list, so an instance that is on it is torn down.
+fn own(filter: &Filter, instance: &Arc<Instance>) -> bool {
+    let mut instances = filter.instances.lock();
+    let wanted = !filter.references.is_deleting();
+    if wanted {
+        instances.push(Arc::clone(instance));
+    }
+    wanted
+}
+
+/// Takes an instance back that never became active.
+fn discard(instance: &Arc<Instance>) {
+    instance.references.begin();
+    remove(instance);
+    instance.advance(InstanceState::Complete);
+    if instance.references.count() == 0 {
+        finalize(instance);
+    }
 }
 
 /// Puts an instance where its altitude belongs, unless its name or its altitude is taken.
