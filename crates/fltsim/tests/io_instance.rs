@@ -10,8 +10,8 @@ use fltsim::{Machine, OpenOptions, Volume, VolumeConfig};
 use io_support::*;
 use parking_lot::{Condvar, Mutex};
 use std::ptr::null_mut;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -194,6 +194,28 @@ fn nothing_attaches_to_a_filter_that_is_unregistering() {
     );
     assert_eq!(altitudes(&second), [""; 0]);
     assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn nothing_attaches_to_a_volume_that_is_dismounted() {
+    for _ in 0..300 {
+        let (machine, volume) = machine();
+        let log = log();
+        let filter = Script::new("f", &log).load(&machine, "1");
+        machine.detach(&filter.driver, &volume).unwrap();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                volume.dismount();
+            });
+            start.wait();
+            // Whether it comes in time is open.
+            let _ = machine.attach(&filter.driver, &volume, None);
+        });
+        assert_eq!(altitudes(&volume), [""; 0]);
+        filter.unload().unwrap();
+    }
 }
 
 #[test]

@@ -255,9 +255,6 @@ pub(crate) fn attach(
     flags: FLT_INSTANCE_SETUP_FLAGS,
 ) -> Result<Arc<Instance>, NTSTATUS> {
     let machine = filter.machine.upgrade().ok_or(STATUS_FLT_DELETING_OBJECT)?;
-    if volume.is_dismounted() {
-        return Err(STATUS_FLT_DELETING_OBJECT);
-    }
     let definition = filter.definition(name);
     let (name, altitude, collision) = match (definition, altitude) {
         (Some(definition), None) => (
@@ -335,6 +332,10 @@ fn discard(instance: &Arc<Instance>) {
 /// Puts an instance where its altitude belongs, unless its name or its altitude is taken.
 fn insert(instance: &Arc<Instance>, collision: NTSTATUS) -> Result<(), NTSTATUS> {
     let mut stack = instance.volume.instances.write();
+    // Dismounting marks the volume before it looks at the stack.
+    if instance.volume.is_dismounted() {
+        return Err(STATUS_FLT_DELETING_OBJECT);
+    }
     for other in stack.iter() {
         if other.filter.id == instance.filter.id && other.name == instance.name {
             return Err(STATUS_FLT_INSTANCE_NAME_COLLISION);
