@@ -219,6 +219,31 @@ fn nothing_attaches_to_a_volume_that_is_dismounted() {
 }
 
 #[test]
+fn names_of_instances_have_no_case() {
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log).load(&machine, "100");
+    let (_units, altitude) = string("200");
+    let (_other_units, other) = string("300");
+    let (_name_units, name) = string("S\u{e9}cond");
+    let (_same_units, same) = string("s\u{c9}COND");
+    let attach = |altitude: &UNICODE_STRING, name: &UNICODE_STRING| {
+        // SAFETY: live objects and strings.
+        unsafe {
+            FltAttachVolumeAtAltitude(filter.filter, volume.pointer(), altitude, name, null_mut())
+        }
+    };
+    assert_eq!(attach(&altitude, &name), STATUS_SUCCESS);
+    assert_eq!(attach(&other, &same), STATUS_FLT_INSTANCE_NAME_COLLISION);
+    // SAFETY: live objects and strings.
+    let status = unsafe { FltDetachVolume(filter.filter, volume.pointer(), &raw const same) };
+    assert_eq!(status, STATUS_SUCCESS);
+    assert_eq!(altitudes(&volume), ["100"]);
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
 fn detaching_asks_and_unloading_does_not() {
     let (machine, volume) = machine();
     let log = log();

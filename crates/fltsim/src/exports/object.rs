@@ -319,7 +319,7 @@ exports! {
             let all = instances(&machine, owner, Some(&on));
             let found = all.into_iter().find(|one| {
                 let named = name.as_deref();
-                named.is_none_or(|name| same_name(name, &one.name))
+                named.is_none_or(|name| one.is_named(name))
             });
             found
                 .map(Object::Instance)

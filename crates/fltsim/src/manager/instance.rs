@@ -118,6 +118,11 @@ impl Instance {
         &self.filter.machine
     }
 
+    /// Whether this is its name, in upper or lower case.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name.to_lowercase() == name.to_lowercase()
+    }
+
     /// What a driver knows it by.
     pub(crate) fn pointer(self: &Arc<Self>) -> PFLT_INSTANCE {
         Arc::as_ptr(self).cast_mut().cast()
@@ -337,7 +342,7 @@ fn insert(instance: &Arc<Instance>, collision: NTSTATUS) -> Result<(), NTSTATUS>
         return Err(STATUS_FLT_DELETING_OBJECT);
     }
     for other in stack.iter() {
-        if other.filter.id == instance.filter.id && other.name == instance.name {
+        if other.filter.id == instance.filter.id && other.is_named(&instance.name) {
             return Err(STATUS_FLT_INSTANCE_NAME_COLLISION);
         }
         if compare_altitudes(&other.altitude, &instance.altitude).is_eq() {
@@ -395,7 +400,7 @@ pub(crate) fn detach(
     name: Option<&str>,
 ) -> Result<(), NTSTATUS> {
     let instance = volume.stack().into_iter().find(|instance| {
-        instance.filter.id == filter.id && name.is_none_or(|name| name == instance.name)
+        instance.filter.id == filter.id && name.is_none_or(|name| instance.is_named(name))
     });
     let instance = instance.ok_or(STATUS_FLT_INSTANCE_NOT_FOUND)?;
     if instance.is_deleting() {
