@@ -511,6 +511,55 @@ fn file_names() {
     assert!(machine.finish().is_clean());
 }
 
+fn name_text(data: PFLT_CALLBACK_DATA, options: u32) -> Result<String, NTSTATUS> {
+    let information = name_of(data, options)?;
+    // SAFETY: a live structure.
+    let name = text(unsafe { &(*information).Name });
+    // SAFETY: the reference from above.
+    unsafe { FltReleaseFileNameInformation(information) };
+    Ok(name)
+}
+
+#[test]
+fn a_normalized_name_has_no_stream_type() {
+    let (machine, volume) = machine();
+    let log = log();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let inner = found.clone();
+    let note = move |data| {
+        for format in [FLT_FILE_NAME_OPENED, FLT_FILE_NAME_NORMALIZED] {
+            let name = name_text(data, format).unwrap();
+            inner
+                .lock()
+                .push(name.rsplit('\\').next().unwrap().to_owned());
+        }
+    };
+    let before = note.clone();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_CREATE, move |data, _, _| {
+            before(data);
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        })
+        .post(IRP_MJ_CREATE, move |data, _, _, _| {
+            note(data);
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .load(&machine, "1");
+    for (opened, normalized) in [
+        ("a::$DATA", "a"),
+        ("a:s:$data", "a:s"),
+        ("a:$DATA", "a:$DATA"),
+        ("a:s", "a:s"),
+    ] {
+        let path = format!("\\{opened}");
+        drop(volume.open(&path, OpenOptions::create()).unwrap());
+        let names = std::mem::take(&mut *found.lock());
+        assert_eq!(names, [opened, normalized, opened, normalized]);
+    }
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
 #[test]
 fn a_leaked_name_and_an_over_released_one() {
     let (machine, volume) = machine();

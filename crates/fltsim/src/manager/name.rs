@@ -296,11 +296,27 @@ pub(crate) fn path_of(
         FLT_FILE_NAME_NORMALIZED => match (file.phase(), file.identity()) {
             (FilePhase::Closed, _) => Err(STATUS_FLT_INVALID_NAME_REQUEST),
             (_, Some(identity)) => file.volume().io.file_system.name_of(identity.open),
-            (_, None) => Ok(tidy(file.path())),
+            (_, None) => Ok(tidy(without_type(file.path()))),
         },
         FLT_FILE_NAME_OPENED => Ok(tidy(file.path())),
         FLT_FILE_NAME_SHORT => Err(STATUS_NOT_SUPPORTED),
         _ => Err(STATUS_INVALID_PARAMETER),
+    }
+}
+
+/// A path whose stream has no type, as in a normalized name; `$DATA` is the only type that goes.
+fn without_type(path: &str) -> &str {
+    let last = path.rfind('\\').map_or(0, |position| position + 1);
+    let typed = path[last..].split_once(':').and_then(|(name, stream)| {
+        let (stream, kind) = stream.split_once(':')?;
+        Some((name, stream, kind))
+    });
+    match typed {
+        Some((name, "", kind)) if kind.eq_ignore_ascii_case("$DATA") => &path[..last + name.len()],
+        Some((_, _, kind)) if kind.eq_ignore_ascii_case("$DATA") => {
+            &path[..path.len() - kind.len() - 1]
+        }
+        _ => path,
     }
 }
 
