@@ -561,6 +561,50 @@ fn a_normalized_name_has_no_stream_type() {
 }
 
 #[test]
+fn where_there_is_no_name() {
+    let (machine, volume) = machine();
+    let log = log();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let note = |found: &Arc<Mutex<Vec<NTSTATUS>>>, data| {
+        for format in [
+            FLT_FILE_NAME_NORMALIZED,
+            FLT_FILE_NAME_OPENED,
+            FLT_FILE_NAME_SHORT,
+        ] {
+            let status = name_text(data, format).map_or_else(|status| status, |_| STATUS_SUCCESS);
+            found.lock().push(status);
+        }
+    };
+    let [create, read, close] = [0; 3].map(|_| found.clone());
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_CREATE, move |data, _, _| {
+            note(&create, data);
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .pre(IRP_MJ_READ, move |data, _, _| {
+            note(&read, data);
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .pre(IRP_MJ_CLOSE, |_, _, _| FLT_PREOP_SUCCESS_WITH_CALLBACK)
+        .post(IRP_MJ_CLOSE, move |data, _, _, _| {
+            note(&close, data);
+            FLT_POSTOP_FINISHED_PROCESSING
+        })
+        .load(&machine, "1");
+    const NO: NTSTATUS = STATUS_FLT_INVALID_NAME_REQUEST;
+    let statuses = || std::mem::take(&mut *found.lock());
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    assert_eq!(statuses(), [STATUS_SUCCESS, STATUS_SUCCESS, NO]);
+    handle.read(0, &mut [0; 1]).unwrap_err();
+    let there = [STATUS_SUCCESS, STATUS_SUCCESS, STATUS_NOT_SUPPORTED];
+    assert_eq!(statuses(), there);
+    drop(handle);
+    assert_eq!(statuses(), [NO; 3]);
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
 fn a_leaked_name_and_an_over_released_one() {
     let (machine, volume) = machine();
     let log = log();

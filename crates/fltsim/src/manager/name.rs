@@ -286,20 +286,25 @@ pub(crate) fn string(first: *mut u16, range: std::ops::Range<usize>) -> UNICODE_
 /// The path of a file object from the root of its volume, in a format.
 ///
 /// # Errors
-/// `STATUS_INVALID_PARAMETER` for a format that does not exist, `STATUS_NOT_SUPPORTED` for short
-/// names, `STATUS_FLT_INVALID_NAME_REQUEST` once the file object is closed.
+/// `STATUS_INVALID_PARAMETER` for a format that does not exist; `STATUS_FLT_INVALID_NAME_REQUEST`
+/// once the file object is closed, and for a short name before it is open; `STATUS_NOT_SUPPORTED`
+/// for short names.
 pub(crate) fn path_of(
     file: &FileObject,
     options: FLT_FILE_NAME_OPTIONS,
 ) -> Result<String, NTSTATUS> {
-    match options & 0xFF {
-        FLT_FILE_NAME_NORMALIZED => match (file.phase(), file.identity()) {
-            (FilePhase::Closed, _) => Err(STATUS_FLT_INVALID_NAME_REQUEST),
-            (_, Some(identity)) => file.volume().io.file_system.name_of(identity.open),
-            (_, None) => Ok(tidy(without_type(file.path()))),
+    match (options & 0xFF, file.phase()) {
+        (
+            FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_OPENED | FLT_FILE_NAME_SHORT,
+            FilePhase::Closed,
+        )
+        | (FLT_FILE_NAME_SHORT, FilePhase::Unopened) => Err(STATUS_FLT_INVALID_NAME_REQUEST),
+        (FLT_FILE_NAME_NORMALIZED, _) => match file.identity() {
+            Some(identity) => file.volume().io.file_system.name_of(identity.open),
+            None => Ok(tidy(without_type(file.path()))),
         },
-        FLT_FILE_NAME_OPENED => Ok(tidy(file.path())),
-        FLT_FILE_NAME_SHORT => Err(STATUS_NOT_SUPPORTED),
+        (FLT_FILE_NAME_OPENED, _) => Ok(tidy(file.path())),
+        (FLT_FILE_NAME_SHORT, _) => Err(STATUS_NOT_SUPPORTED),
         _ => Err(STATUS_INVALID_PARAMETER),
     }
 }
