@@ -604,6 +604,40 @@ fn where_there_is_no_name() {
     assert!(machine.finish().is_clean());
 }
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn a_top_level_request_keeps_names_away() {
+    fn set_top_level(request: usize) {
+        let address = fltsim::resolve("IoSetTopLevelIrp").unwrap();
+        // SAFETY: the type of this export.
+        let function =
+            unsafe { std::mem::transmute::<usize, unsafe extern "win64" fn(usize)>(address) };
+        // SAFETY: any value may be set.
+        unsafe { function(request) };
+    }
+    let (machine, volume) = machine();
+    let log = log();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let inner = found.clone();
+    let filter = Script::new("f", &log)
+        .pre(IRP_MJ_READ, move |data, _, _| {
+            for request in [1, 0] {
+                set_top_level(request);
+                inner.lock().push(name_text(data, FLT_FILE_NAME_OPENED));
+            }
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .load(&machine, "1");
+    let handle = volume.open("\\a", OpenOptions::create()).unwrap();
+    handle.read(0, &mut [0; 1]).unwrap_err();
+    let name = "\\Device\\HarddiskVolume1\\a".to_owned();
+    let expected = [Err(STATUS_FLT_INVALID_NAME_REQUEST), Ok(name)];
+    assert_eq!(*found.lock(), expected);
+    drop(handle);
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
 #[test]
 fn a_leaked_name_and_an_over_released_one() {
     let (machine, volume) = machine();

@@ -1,6 +1,7 @@
 //! File name information.
 
 use super::operation::operation;
+use super::work_item::top_level;
 use super::{bad_pointer, enter, exports, file_object, instance, write};
 use crate::io::{FileObject, Operation};
 use crate::kernel::{scope, string};
@@ -228,9 +229,10 @@ fn of_operation(
     call: &'static str,
 ) -> Result<Arc<NameInformation>, NTSTATUS> {
     let layer = operation.current_layer();
-    // Asking the file system could deadlock in the paging path, and after a close there is nothing
-    // left to ask about.
-    let Some(layer) = layer.filter(|_| !operation.is_paging() && !operation.draining) else {
+    // Asking the file system could deadlock in the paging path and within another request, and after
+    // a close there is nothing left to ask about.
+    let recursive = operation.is_paging() || top_level() != 0;
+    let Some(layer) = layer.filter(|_| !recursive && !operation.draining) else {
         return Err(STATUS_FLT_INVALID_NAME_REQUEST);
     };
     let filter = &operation.layers[layer].instance.filter;

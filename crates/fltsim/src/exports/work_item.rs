@@ -193,7 +193,7 @@ pub(super) fn report_posted(operation: &Operation, call: &'static str) {
 }
 
 /// What the thread has set as its top-level request.
-fn top_level() -> usize {
+pub(super) fn top_level() -> usize {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     return super::process::top_level();
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
