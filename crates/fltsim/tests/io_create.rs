@@ -96,6 +96,22 @@ fn open(filter: PFLT_FILTER, below: PFLT_INSTANCE, wish: Wish<'_>) -> Result<Ope
     })
 }
 
+/// Asks for the owner of a file, with no room for it.
+fn owner_of(instance: PFLT_INSTANCE, file: PFILE_OBJECT) -> NTSTATUS {
+    let mut needed = 0;
+    // SAFETY: the objects exist, and there is no buffer.
+    unsafe {
+        FltQuerySecurityObject(
+            instance,
+            file,
+            OWNER_SECURITY_INFORMATION,
+            null_mut(),
+            0,
+            &raw mut needed,
+        )
+    }
+}
+
 fn close(opened: &Opened) {
     // SAFETY: what `open` gave, once.
     unsafe { ObfDereferenceObject(opened.object.cast()) };
@@ -269,6 +285,28 @@ fn names_statuses_and_sharing() {
         };
         fails(extended, EAS_NOT_SUPPORTED);
         close(&file);
+
+        // A directory without a name is one all the same, and not the volume.
+        let directory_number = number_of(instance, directory.object);
+        let unnamed = Wish {
+            name: &directory_number,
+            root: directory.handle,
+            disposition: FILE_OPEN,
+            options: FILE_OPEN_BY_FILE_ID | FILE_DIRECTORY_FILE,
+            share: 7,
+            ..wish("")
+        };
+        let unnamed = open(filter, instance, unnamed).unwrap();
+        let below = Wish {
+            root: unnamed.handle,
+            disposition: FILE_OPEN,
+            ..wish("file")
+        };
+        let below = open(filter, instance, below).unwrap();
+        assert_eq!(number_of(instance, below.object), by_number);
+        close(&below);
+        assert_eq!(owner_of(instance, unnamed.object), STATUS_BUFFER_TOO_SMALL);
+        close(&unnamed);
         close(&directory);
 
         // Any volume will do without an instance.

@@ -315,7 +315,7 @@ impl FileObject {
 
     /// Whether the volume itself is open, and not a file on it.
     pub(crate) fn is_volume_open(&self) -> bool {
-        self.path.is_empty()
+        self.path.is_empty() && self.by_id.is_none()
     }
 
     /// Whether contexts of a kind can be attached, looked up and deleted now.
