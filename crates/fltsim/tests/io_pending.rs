@@ -5,6 +5,7 @@ mod io_support;
 use fltmgr_sys::*;
 use fltsim::filesystem::Personality;
 use fltsim::kernel::irql;
+use fltsim::verifier::Rule;
 use fltsim::{Completion, Handle, IoOptions, Machine, OpenOptions, Volume};
 use io_support::*;
 use parking_lot::{Condvar, Mutex};
@@ -155,6 +156,175 @@ fn own_read(instance: PFLT_INSTANCE, file: PFILE_OBJECT, buffer: &mut [u8]) -> P
         iopb.Parameters.Read.ReadBuffer = target.cast();
     });
     data
+}
+
+fltapi! {
+    unsafe fn completed_at_the_gate(callback_data: PFLT_CALLBACK_DATA, context: PVOID) {
+        // SAFETY: the test passes a log that it keeps until the instance is torn down.
+        let log = unsafe { &*context.cast::<Log>() };
+        // Long enough for a teardown that does not wait to be over.
+        thread::sleep(Duration::from_millis(50));
+        log.lock().push(format!("completed {:#x}", status(callback_data)));
+    }
+}
+
+#[test]
+fn teardown_waits_for_requests_of_the_filters_own() {
+    for own_data in [false, true] {
+        let pinned = Some(Completion::Worker);
+        let (machine, volume) = machine_completing(Personality::ntfs(), pinned);
+        let log = log();
+        let own = Script::new("own", &log).load(&machine, "2");
+        let instance = volume.instances()[0].pointer;
+        let handle = file(&volume, b"abc");
+        let low = Script::new("low", &log)
+            .pre(IRP_MJ_READ, |data, _, _| {
+                let data = data as usize;
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(20));
+                    let data = data as PFLT_CALLBACK_DATA;
+                    let status = FLT_PREOP_SUCCESS_NO_CALLBACK;
+                    // SAFETY: the operation is pended, so its callback data is live.
+                    unsafe { FltCompletePendedPreOperation(data, status, null_mut()) };
+                });
+                FLT_PREOP_PENDING
+            })
+            .load(&machine, "1");
+        take(&log);
+        let mut buffer = [0_u8; 3];
+        let context: PVOID = (&raw const log).cast_mut().cast();
+        let data = own_read(instance, handle.file_object(), &mut buffer);
+        let begun = machine.at_irql(0, || {
+            let done = Some(completed_at_the_gate as _);
+            if own_data {
+                // SAFETY: callback data of the test's own.
+                return unsafe { FltPerformAsynchronousIo(data, done, context) };
+            }
+            let mut offset = LARGE_INTEGER { QuadPart: 0 };
+            // SAFETY: the objects exist; the buffer and the log outlive the operation, which the
+            // teardown waits for.
+            unsafe {
+                FltReadFile(
+                    instance,
+                    handle.file_object(),
+                    &raw mut offset,
+                    3,
+                    buffer.as_mut_ptr().cast(),
+                    0,
+                    null_mut(),
+                    done,
+                    context,
+                )
+            }
+        });
+        assert_eq!(begun, STATUS_PENDING);
+        machine.detach(&own.driver, &volume).unwrap();
+        assert_eq!(
+            take(&log),
+            [
+                "low pre read",
+                "own query-teardown",
+                "own teardown-start 1",
+                "completed 0x0",
+                "own teardown-complete 1"
+            ]
+        );
+        // SAFETY: callback data of the test's own, which is complete.
+        unsafe { FltFreeCallbackData(data) };
+        drop(handle);
+        own.unload().unwrap();
+        low.unload().unwrap();
+        assert!(machine.finish().is_clean());
+    }
+}
+
+#[test]
+fn teardown_waits_for_a_request_that_a_thread_of_the_filter_waits_for() {
+    let (machine, volume) = machine();
+    let log = log();
+    let own = Script::new("own", &log).load(&machine, "2");
+    let instance = volume.instances()[0].pointer;
+    let handle = file(&volume, b"abc");
+    let notes = log.clone();
+    let low = Script::new("low", &log)
+        .pre(IRP_MJ_READ, move |_, _, _| {
+            // Long enough for a teardown that does not wait to be over.
+            thread::sleep(Duration::from_millis(50));
+            notes.lock().push("low is done".to_owned());
+            FLT_PREOP_SUCCESS_NO_CALLBACK
+        })
+        .load(&machine, "1");
+    take(&log);
+    let mut buffer = [0_u8; 3];
+    let data = own_read(instance, handle.file_object(), &mut buffer) as usize;
+    thread::scope(|scope| {
+        let machine = &machine;
+        scope.spawn(move || {
+            // SAFETY: callback data of the test's own.
+            machine.at_irql(0, || unsafe {
+                FltPerformSynchronousIo(data as PFLT_CALLBACK_DATA)
+            });
+        });
+        while log.lock().is_empty() {
+            thread::yield_now();
+        }
+        machine.detach(&own.driver, &volume).unwrap();
+    });
+    assert_eq!(
+        take(&log),
+        [
+            "low pre read",
+            "own query-teardown",
+            "own teardown-start 1",
+            "low is done",
+            "own teardown-complete 1"
+        ]
+    );
+    // SAFETY: callback data of the test's own, which is complete.
+    unsafe { FltFreeCallbackData(data as PFLT_CALLBACK_DATA) };
+    drop(handle);
+    own.unload().unwrap();
+    low.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn a_request_of_the_filters_own_that_never_ends_is_reported() {
+    let (machine, volume) = machine();
+    let log = log();
+    let own = Script::new("own", &log).load(&machine, "2");
+    let instance = volume.instances()[0].pointer;
+    let handle = file(&volume, b"abc");
+    let low = Script::new("low", &log)
+        .pre(IRP_MJ_READ, |_, _, _| FLT_PREOP_PENDING)
+        .load(&machine, "1");
+    take(&log);
+    let mut buffer = [0_u8; 3];
+    let data = own_read(instance, handle.file_object(), &mut buffer);
+    let context: PVOID = (&raw const log).cast_mut().cast();
+    let done = Some(completed_at_the_gate as _);
+    // SAFETY: callback data of the test's own.
+    let begun = machine.at_irql(0, || unsafe {
+        FltPerformAsynchronousIo(data, done, context)
+    });
+    assert_eq!(begun, STATUS_PENDING);
+    machine.detach(&own.driver, &volume).unwrap();
+    let rules = || -> Vec<Rule> {
+        let violations = machine.verifier().violations();
+        violations.iter().map(|report| report.rule).collect()
+    };
+    assert_eq!(rules(), [Rule::V20]);
+    assert_eq!(machine.verifier().leaks(), []);
+    // The one who keeps it is told too, and then it ends.
+    low.unload().unwrap();
+    assert_eq!(rules(), [Rule::V20]);
+    assert_eq!(machine.verifier().leaks().len(), 1);
+    assert!(take(&log).contains(&format!("completed {STATUS_CANCELLED:#x}")));
+    // SAFETY: callback data of the test's own, which is complete.
+    unsafe { FltFreeCallbackData(data) };
+    drop(handle);
+    own.unload().unwrap();
+    assert_eq!(machine.finish().leaks.len(), 1);
 }
 
 #[test]

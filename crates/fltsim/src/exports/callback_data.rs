@@ -84,6 +84,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         }
         own.instance.references.acquire_always(CALL);
+        own.instance.begin_own();
         let done = Done {
             instance: Arc::clone(&own.instance),
             callback: CallbackRoutine,

@@ -517,8 +517,11 @@ pub(super) fn send(
     file: &Arc<FileObject>,
     mut request: Request,
 ) -> (NTSTATUS, usize) {
-    request.below = Some(instance);
-    io::run(&Operation::new(machine, file, &request))
+    instance.begin_own();
+    request.below = Some(Arc::clone(&instance));
+    let result = io::run(&Operation::new(machine, file, &request));
+    instance.end_own();
+    result
 }
 
 fn volume_query(buffer: PVOID, length: ULONG, class: FS_INFORMATION_CLASS) -> Request {
@@ -664,6 +667,7 @@ impl Transfer {
         request.synchronous = false;
         request.completion = machine.asynchronous_completion();
         instance.references.acquire_always(self.call);
+        instance.begin_own();
         let done = Done {
             instance: Arc::clone(instance),
             callback: self.callback,
@@ -701,6 +705,7 @@ impl Done {
             // and the reference on the instance keeps it loaded.
             unsafe { callback(data, self.context as PVOID) };
         }
+        self.instance.end_own();
         filter::release_instance(&self.instance);
     }
 }

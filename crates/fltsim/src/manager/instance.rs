@@ -89,6 +89,15 @@ struct Busy {
     waiting: HashMap<(usize, usize), Waiting>,
     /// Operations that one of its callbacks has pended.
     pended: HashMap<usize, Arc<Operation>>,
+    /// Requests of the filter's own that it has sent from the instance.
+    own: usize,
+}
+
+impl Busy {
+    /// How much there is to wait for.
+    fn count(&self) -> (usize, usize, usize) {
+        (self.active, self.waiting.len(), self.own)
+    }
 }
 
 /// An operation whose completion an instance waits for.
@@ -239,6 +248,19 @@ impl Instance {
         let key = (operation.pointer() as usize, layer);
         let removed = self.busy.lock().waiting.remove(&key);
         drop(removed);
+    }
+
+    /// The filter sends a request of its own from here; teardown waits for its end.
+    pub(crate) fn begin_own(&self) {
+        self.busy.lock().own += 1;
+    }
+
+    /// The request has ended, and whoever wanted to know has been told.
+    pub(crate) fn end_own(&self) {
+        let mut busy = self.busy.lock();
+        busy.own = busy.own.saturating_sub(1);
+        drop(busy);
+        self.wake_teardown();
     }
 
     fn wake_teardown(&self) {
@@ -481,7 +503,8 @@ fn claim(instance: &Instance) -> bool {
 }
 
 /// Gives every operation that waits for completion its draining call, and waits for the rest: those
-/// whose buffer the instance swapped, because what is below still uses it, and callbacks.
+/// whose buffer the instance swapped, because what is below still uses it, callbacks, and requests of
+/// the filter's own.
 fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
     let patience = machine.config.unload_wait;
     let mut deadline = Instant::now() + patience;
@@ -503,12 +526,12 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
             deadline = Instant::now() + patience;
             continue;
         }
-        if busy.active == 0 && busy.waiting.is_empty() {
+        let before = busy.count();
+        if before == (0, 0, 0) {
             return;
         }
-        let before = (busy.active, busy.waiting.len());
         let timed_out = instance.changed.wait_until(&mut busy, deadline).timed_out();
-        if (busy.active, busy.waiting.len()) != before {
+        if busy.count() != before {
             deadline = Instant::now() + patience;
         } else if timed_out {
             let pended: Vec<_> = busy
@@ -527,6 +550,16 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
                     .verifier
                     .violation(Rule::V20, "InstanceTeardownStart", text);
                 continue;
+            }
+            if busy.active == 0 && busy.waiting.is_empty() {
+                let text = format!(
+                    "a request that the filter has sent from {} never completes: teardown would hang",
+                    instance.name
+                );
+                machine
+                    .verifier
+                    .violation(Rule::V20, "InstanceTeardownStart", text);
+                return;
             }
             let hopeless = pended.is_empty() && within_operation();
             MutexGuard::unlocked(&mut busy, || abandon(machine, instance, &pended));
