@@ -5,7 +5,7 @@ mod io_support;
 use fltmgr_sys::*;
 use fltsim::filesystem::Personality;
 use fltsim::kernel::irql;
-use fltsim::verifier::Severity;
+use fltsim::verifier::{Rule, Severity};
 use fltsim::{Machine, OpenOptions, Volume, VolumeConfig};
 use io_support::*;
 use parking_lot::{Condvar, Mutex};
@@ -241,6 +241,43 @@ fn names_of_instances_have_no_case() {
     assert_eq!(altitudes(&volume), ["100"]);
     filter.unload().unwrap();
     assert!(machine.finish().is_clean());
+}
+
+#[test]
+fn an_instance_is_not_torn_down_by_its_own_setup() {
+    for unregisters in [false, true] {
+        let (machine, volume) = machine();
+        let log = log();
+        let filter = Script::new("f", &log)
+            .query(Some(STATUS_SUCCESS))
+            .setup(move |objects, flags| {
+                if flags & FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT == 0 {
+                    return STATUS_FLT_DO_NOT_ATTACH;
+                }
+                if unregisters {
+                    // SAFETY: the filter is registered.
+                    unsafe { FltUnregisterFilter(objects.Filter) };
+                } else {
+                    // SAFETY: the objects exist.
+                    unsafe { FltDetachVolume(objects.Filter, objects.Volume, std::ptr::null()) };
+                }
+                STATUS_SUCCESS
+            })
+            .load(&machine, "1");
+        let attached = machine.attach(&filter.driver, &volume, None);
+        let violations = machine.verifier().violations();
+        assert_eq!(violations.len(), 1);
+        assert_eq!(violations[0].rule, Rule::V20);
+        if unregisters {
+            assert_eq!(attached, Err(STATUS_FLT_DELETING_OBJECT));
+            assert_eq!(altitudes(&volume), [""; 0]);
+        } else {
+            assert_eq!(attached, Ok(()));
+            assert_eq!(altitudes(&volume), ["1"]);
+            filter.unload().unwrap();
+        }
+        assert_eq!(machine.finish().leaks, []);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Instances: a filter's attachments to volumes, by altitude; how they come and how they go.
 
+use super::filter::FilterState;
 use super::reference::Rundown;
 use super::{Filter, Object, Volume, publish};
 use crate::io::{self, Operation};
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 /// An instance as a test sees it.
@@ -117,6 +119,8 @@ pub(crate) struct Instance {
     pub(crate) references: Rundown,
     /// `FltRegisterForDataScan` was called.
     pub(crate) data_scan: AtomicBool,
+    /// The thread that runs `InstanceSetup`, or did.
+    attaches: ThreadId,
     state: AtomicU8,
     busy: Mutex<Busy>,
     changed: Condvar,
@@ -311,6 +315,7 @@ pub(crate) fn attach(
         altitude,
         references: Rundown::default(),
         data_scan: AtomicBool::new(false),
+        attaches: thread::current().id(),
         state: AtomicU8::new(InstanceState::Attaching as u8),
         busy: Mutex::default(),
         changed: Condvar::new(),
@@ -330,6 +335,11 @@ pub(crate) fn attach(
     if status < 0 {
         discard(&instance);
         return Err(status);
+    }
+    if filter.state() == FilterState::Gone {
+        // Its own setup has unregistered the filter, which could not wait for it.
+        discard(&instance);
+        return Err(STATUS_FLT_DELETING_OBJECT);
     }
     instance.advance(InstanceState::Active);
     Ok(instance)
@@ -455,7 +465,7 @@ pub(crate) fn teardown(instance: &Arc<Instance>, reason: FLT_INSTANCE_TEARDOWN_F
     let Some(machine) = instance.machine().upgrade() else {
         return;
     };
-    if !claim(instance) {
+    if !claim(&machine, instance) {
         return;
     }
     instance.references.begin();
@@ -486,9 +496,14 @@ pub(crate) fn teardown(instance: &Arc<Instance>, reason: FLT_INSTANCE_TEARDOWN_F
 
 /// Takes the teardown of an instance upon this thread; `false` if another thread has it, which is
 /// then waited for, so that both callers may rely on its being done.
-fn claim(instance: &Instance) -> bool {
+fn claim(machine: &Inner, instance: &Instance) -> bool {
     let mut busy = instance.busy.lock();
     while instance.state() == InstanceState::Attaching {
+        if instance.attaches == thread::current().id() {
+            let text = "InstanceSetup waits for its own instance to be torn down: that would hang";
+            machine.verifier.violation(Rule::V20, "InstanceSetup", text);
+            return false;
+        }
         instance.changed.wait(&mut busy);
     }
     if instance.state() == InstanceState::Active {
