@@ -157,7 +157,7 @@ exports! {
         parameters.QueryFileInformation.Length = Length;
         parameters.QueryFileInformation.FileInformationClass = FileInformationClass;
         parameters.QueryFileInformation.InfoBuffer = FileInformation;
-        let (status, count) = send(&machine, instance, &file, request);
+        let (status, count) = send(&machine, &instance, &file, request);
         // SAFETY: the caller passes null or a place for the count.
         unsafe { write(LengthReturned, narrow(count)) };
         status
@@ -180,7 +180,7 @@ exports! {
         parameters.SetFileInformation.Length = Length;
         parameters.SetFileInformation.FileInformationClass = FileInformationClass;
         parameters.SetFileInformation.InfoBuffer = FileInformation;
-        send(&machine, instance, &file, request).0
+        send(&machine, &instance, &file, request).0
     }
 
     /// Lists a directory.
@@ -254,7 +254,7 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         let request = volume_query(FsInformation, Length, FsInformationClass);
-        let (status, count) = send(&machine, instance, &file, request);
+        let (status, count) = send(&machine, &instance, &file, request);
         // SAFETY: the caller passes null or a place for the count.
         unsafe { write(LengthReturned, narrow(count)) };
         status
@@ -325,7 +325,7 @@ exports! {
             // SAFETY: not null, so the caller's index.
             request.parameters.QueryEa.EaIndex = unsafe { EaIndex.read() };
         }
-        let (status, count) = send(&machine, instance, &file, request);
+        let (status, count) = send(&machine, &instance, &file, request);
         // SAFETY: the caller passes null or a place for the count.
         unsafe { write(LengthReturned, narrow(count)) };
         status
@@ -345,7 +345,7 @@ exports! {
         let mut request = own(IRP_MJ_SET_EA);
         request.parameters.SetEa.Length = Length;
         request.parameters.SetEa.EaBuffer = EaBuffer;
-        send(&machine, instance, &file, request).0
+        send(&machine, &instance, &file, request).0
     }
 
     /// Sends a control to the file system.
@@ -402,7 +402,7 @@ exports! {
         let Some((machine, instance, file)) = resolve_target(CALL, Instance, FileObject) else {
             return STATUS_INVALID_PARAMETER;
         };
-        send(&machine, instance, &file, own(IRP_MJ_FLUSH_BUFFERS)).0
+        send(&machine, &instance, &file, own(IRP_MJ_FLUSH_BUFFERS)).0
     }
 
     /// Flushes a file in a given way.
@@ -430,7 +430,7 @@ exports! {
             FLT_FLUSH_TYPE_DATA_SYNC_ONLY => 4,
             _ => return STATUS_INVALID_PARAMETER,
         };
-        send(&machine, instance, &file, request).0
+        send(&machine, &instance, &file, request).0
     }
 
     /// Undoes a create in a post-create callback.
@@ -513,12 +513,12 @@ fn mark(request: &mut Request) {
 
 pub(super) fn send(
     machine: &Arc<Inner>,
-    instance: Arc<Instance>,
+    instance: &Arc<Instance>,
     file: &Arc<FileObject>,
     mut request: Request,
 ) -> (NTSTATUS, usize) {
     instance.begin_own();
-    request.below = Some(Arc::clone(&instance));
+    request.below = Some(Arc::clone(instance));
     let result = io::run(&Operation::new(machine, file, &request));
     instance.end_own();
     result
@@ -556,7 +556,7 @@ unsafe fn through_volume(
     let (status, count) = match io::open(&machine, &instance.volume, "", &options, origin) {
         Err(status) => (status, 0),
         Ok((file, _)) => {
-            let result = send(&machine, instance, &file, request);
+            let result = send(&machine, &instance, &file, request);
             io::close_now(&machine, &file);
             result
         }
@@ -605,7 +605,7 @@ impl Transfer {
         if self.callback.is_some() {
             return self.begin(&machine, &instance, &file, request);
         }
-        let (status, count) = send(&machine, instance, &file, request);
+        let (status, count) = send(&machine, &instance, &file, request);
         // SAFETY: null or a place for the count by this function's contract.
         unsafe { write(self.count, narrow(count)) };
         status
@@ -741,7 +741,7 @@ impl DirectoryQuery {
             self.flags,
             self.name,
         );
-        let (status, length) = send(&machine, instance, &file, request);
+        let (status, length) = send(&machine, &instance, &file, request);
         // SAFETY: null or a place for the count by this function's contract.
         unsafe { write(count, narrow(length)) };
         status
