@@ -706,6 +706,112 @@ fn a_leaked_name_and_an_over_released_one() {
 }
 
 #[test]
+fn every_way_to_say_where_a_rename_leads() {
+    const NORMALIZED: u32 = FLT_FILE_NAME_NORMALIZED;
+    let (machine, volume) = machine();
+    let log = log();
+    let filter = Script::new("f", &log).load(&machine, "1");
+    let instance = volume.instances()[0].pointer;
+    let directory = OpenOptions::directory();
+    drop(volume.open("\\Dir", directory).unwrap());
+    let handle = volume.open("\\DIR\\a", OpenOptions::create()).unwrap();
+    let attributes_name = name("\\??\\C:\\dir");
+    let mut attributes = attributes_name.attributes(null_mut(), OBJ_KERNEL_HANDLE);
+    let mut block = IO_STATUS_BLOCK {
+        __bindgen_anon_1: IO_STATUS_BLOCK_UNION { Status: 0 },
+        Information: 0,
+    };
+    let mut root = null_mut();
+    let destination = |root: HANDLE, to: &str, options: u32| {
+        let mut units: Vec<u16> = to.encode_utf16().collect();
+        let mut information = null_mut();
+        // SAFETY: live objects, and a name of that length.
+        let status = unsafe {
+            FltGetDestinationFileNameInformation(
+                instance,
+                handle.file_object(),
+                root,
+                units.as_mut_ptr(),
+                u32::try_from(units.len() * 2).unwrap(),
+                options,
+                &raw mut information,
+            )
+        };
+        if status != STATUS_SUCCESS {
+            assert!(information.is_null());
+            return Err(status);
+        }
+        // SAFETY: a live structure.
+        let name = text(unsafe { &(*information).Name });
+        // SAFETY: the reference from above.
+        unsafe { FltReleaseFileNameInformation(information) };
+        Ok(name)
+    };
+    machine.at_irql(0, || {
+        // SAFETY: live objects, and everything else is on this stack.
+        let status = unsafe {
+            FltCreateFile(
+                filter.filter,
+                instance,
+                &raw mut root,
+                FILE_GENERIC_READ,
+                &raw mut attributes,
+                &raw mut block,
+                null_mut(),
+                0,
+                7,
+                FILE_OPEN,
+                FILE_DIRECTORY_FILE,
+                null_mut(),
+                0,
+                0,
+            )
+        };
+        assert_eq!(status, STATUS_SUCCESS);
+        let start = "\\Device\\HarddiskVolume1";
+        for (root, to, options, end) in [
+            (null_mut(), "\\b", NORMALIZED, "\\b"),
+            (null_mut(), "\\??\\C:\\b", NORMALIZED, "\\b"),
+            (
+                null_mut(),
+                "\\device\\harddiskvolume1\\b",
+                NORMALIZED,
+                "\\b",
+            ),
+            (null_mut(), "b", NORMALIZED, "\\Dir\\b"),
+            (null_mut(), "b", FLT_FILE_NAME_OPENED, "\\DIR\\b"),
+            (null_mut(), "\\b:s:$DATA", NORMALIZED, "\\b:s"),
+            (
+                null_mut(),
+                "\\b:s:$DATA",
+                FLT_FILE_NAME_OPENED,
+                "\\b:s:$DATA",
+            ),
+            (root, "b", NORMALIZED, "\\Dir\\b"),
+        ] {
+            let expected = Ok(format!("{start}{end}"));
+            assert_eq!(destination(root, to, options), expected, "{to}");
+        }
+        for (root, options, status) in [
+            (
+                null_mut(),
+                FLT_FILE_NAME_SHORT,
+                STATUS_FLT_INVALID_NAME_REQUEST,
+            ),
+            (null_mut(), 0x77, STATUS_INVALID_PARAMETER),
+            (0x1234 as HANDLE, NORMALIZED, STATUS_INVALID_HANDLE),
+        ] {
+            assert_eq!(destination(root, "b", options), Err(status));
+        }
+        // SAFETY: the handle from above.
+        assert_eq!(unsafe { FltClose(root) }, STATUS_SUCCESS);
+    });
+    drop(handle);
+    filter.unload().unwrap();
+    assert!(machine.finish().is_clean());
+}
+
+#[test]
 fn the_name_that_a_rename_leads_to() {
     let (machine, volume) = machine();
     let log = log();

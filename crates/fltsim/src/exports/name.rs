@@ -3,8 +3,9 @@
 use super::operation::operation;
 use super::work_item::top_level;
 use super::{bad_pointer, enter, exports, file_object, instance, write};
-use crate::io::{FileObject, Operation};
+use crate::io::{self, FileObject, ObjectName, Operation};
 use crate::kernel::{scope, string};
+use crate::machine::Inner;
 use crate::manager::name::{self, NameInformation, Parts};
 use crate::manager::{Filter, Volume};
 use crate::verifier::{NAME_OVER_RELEASE, Rule};
@@ -148,15 +149,15 @@ exports! {
         };
         // SAFETY: the caller passes that many bytes of a name.
         let text = unsafe { string::read_units(FileName, FileNameLength as usize / 2) };
-        let result = if RootDirectory.is_null() {
-            destination(&file, &text).map(|path| {
-                let format = NameOptions & 0xFF;
-                NameInformation::new(&instance.filter, file.volume(), &path, format, CALL)
-            })
-        } else {
-            // A root directory is a handle, and handles of drivers are not modelled here.
-            Err(STATUS_NOT_SUPPORTED)
+        let to = ObjectName {
+            root: RootDirectory,
+            units: text.encode_utf16().collect(),
+            by_id: false,
         };
+        let format = NameOptions & 0xFF;
+        let result = destination(&machine, &file, &to, &text, format).map(|path| {
+            NameInformation::new(&instance.filter, file.volume(), &path, format, CALL)
+        });
         // SAFETY: the caller passes a place for the result.
         unsafe { give(RetFileNameInformation, result) }
     }
@@ -256,19 +257,36 @@ fn of_file(
     ))
 }
 
-/// Where a rename leads: a path from the root of the volume, or a name beside the file.
-fn destination(file: &FileObject, to: &str) -> Result<String, NTSTATUS> {
-    let volume = &file.volume().name;
-    let to = to.strip_prefix("\\??").unwrap_or(to);
-    let to = to.strip_prefix(volume.as_str()).unwrap_or(to);
-    if to.starts_with('\\') {
-        return Ok(name::tidy(to));
+/// Where a rename leads: an absolute name, a path from the root of the volume, a name below a
+/// directory or beside the file.
+fn destination(
+    machine: &Inner,
+    file: &FileObject,
+    to: &ObjectName,
+    text: &str,
+    format: FLT_FILE_NAME_OPTIONS,
+) -> Result<String, NTSTATUS> {
+    if top_level() != 0 || format == FLT_FILE_NAME_SHORT {
+        return Err(STATUS_FLT_INVALID_NAME_REQUEST);
     }
-    let source = name::path_of(file, FLT_FILE_NAME_NORMALIZED)?;
-    let parent = source
-        .rfind('\\')
-        .map_or("", |position| &source[..position]);
-    Ok(format!("{parent}\\{to}"))
+    if !matches!(format, FLT_FILE_NAME_NORMALIZED | FLT_FILE_NAME_OPENED) {
+        return Err(STATUS_INVALID_PARAMETER);
+    }
+    let path = if text.starts_with('\\') || !to.root.is_null() {
+        match io::find_name(machine, to) {
+            Ok(found) => found.path,
+            Err(status) if !to.root.is_null() => return Err(status),
+            // No device and no drive, so it begins at the root of the volume.
+            Err(_) => text.to_owned(),
+        }
+    } else {
+        let source = name::path_of(file, format)?;
+        let parent = source
+            .rfind('\\')
+            .map_or("", |position| &source[..position]);
+        format!("{parent}\\{text}")
+    };
+    Ok(name::in_format(&path, format))
 }
 
 fn lookup(

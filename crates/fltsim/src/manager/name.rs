@@ -301,11 +301,20 @@ pub(crate) fn path_of(
         | (FLT_FILE_NAME_SHORT, FilePhase::Unopened) => Err(STATUS_FLT_INVALID_NAME_REQUEST),
         (FLT_FILE_NAME_NORMALIZED, _) => match file.identity() {
             Some(identity) => file.volume().io.file_system.name_of(identity.open),
-            None => Ok(tidy(without_type(file.path()))),
+            None => Ok(in_format(file.path(), FLT_FILE_NAME_NORMALIZED)),
         },
-        (FLT_FILE_NAME_OPENED, _) => Ok(tidy(file.path())),
+        (FLT_FILE_NAME_OPENED, _) => Ok(in_format(file.path(), FLT_FILE_NAME_OPENED)),
         (FLT_FILE_NAME_SHORT, _) => Err(STATUS_NOT_SUPPORTED),
         _ => Err(STATUS_INVALID_PARAMETER),
+    }
+}
+
+/// A path that the file system has not been asked about, in a format.
+pub(crate) fn in_format(path: &str, format: FLT_FILE_NAME_OPTIONS) -> String {
+    if format == FLT_FILE_NAME_NORMALIZED {
+        tidy(without_type(path))
+    } else {
+        tidy(path)
     }
 }
 
@@ -326,7 +335,7 @@ fn without_type(path: &str) -> &str {
 }
 
 /// A path as it was asked for, without a trailing backslash and with a leading one.
-pub(crate) fn tidy(path: &str) -> String {
+fn tidy(path: &str) -> String {
     let path = path.trim_end_matches('\\');
     if path.starts_with('\\') {
         path.to_owned()
