@@ -238,54 +238,129 @@ fn teardown_waits_for_requests_of_the_filters_own() {
     }
 }
 
+const FSCTL_IS_VOLUME_MOUNTED: u32 = 0x0009_0028;
+
+/// Opens a file below an instance, and closes it.
+fn open_below(instance: PFLT_INSTANCE) -> NTSTATUS {
+    let path = name("\\Device\\HarddiskVolume1\\file");
+    let mut attributes = path.attributes(null_mut(), OBJ_KERNEL_HANDLE);
+    let mut block = IO_STATUS_BLOCK {
+        __bindgen_anon_1: IO_STATUS_BLOCK_UNION { Status: 0 },
+        Information: 0,
+    };
+    let mut handle = null_mut();
+    let mut owner = null_mut();
+    // SAFETY: the instance exists.
+    let found = unsafe { FltGetFilterFromInstance(instance, &raw mut owner) };
+    assert_eq!(found, STATUS_SUCCESS);
+    // SAFETY: the objects exist, and everything else is on this stack.
+    let status = unsafe {
+        FltCreateFile(
+            owner,
+            instance,
+            &raw mut handle,
+            FILE_READ_ATTRIBUTES,
+            &raw mut attributes,
+            &raw mut block,
+            null_mut(),
+            0,
+            7,
+            FILE_OPEN,
+            0,
+            null_mut(),
+            0,
+            0,
+        )
+    };
+    // SAFETY: the handle and the reference from above.
+    unsafe { FltClose(handle) };
+    // SAFETY: as above.
+    unsafe { FltObjectDereference(owner.cast()) };
+    status
+}
+
+/// What a thread of a filter sends for an instance, about a file, with callback data for a read.
+type Send = fn(PFLT_INSTANCE, PFILE_OBJECT, PFLT_CALLBACK_DATA) -> NTSTATUS;
+
 #[test]
 fn teardown_waits_for_a_request_that_a_thread_of_the_filter_waits_for() {
-    let (machine, volume) = machine();
-    let log = log();
-    let own = Script::new("own", &log).load(&machine, "2");
-    let instance = volume.instances()[0].pointer;
-    let handle = file(&volume, b"abc");
-    let notes = log.clone();
-    let low = Script::new("low", &log)
-        .pre(IRP_MJ_READ, move |_, _, _| {
-            // Long enough for a teardown that does not wait to be over.
-            thread::sleep(Duration::from_millis(50));
-            notes.lock().push("low is done".to_owned());
-            FLT_PREOP_SUCCESS_NO_CALLBACK
-        })
-        .load(&machine, "1");
-    take(&log);
-    let mut buffer = [0_u8; 3];
-    let data = own_read(instance, handle.file_object(), &mut buffer) as usize;
-    thread::scope(|scope| {
-        let machine = &machine;
-        scope.spawn(move || {
+    let requests: [(u8, Send); 5] = [
+        (IRP_MJ_READ, |_, _, data| {
             // SAFETY: callback data of the test's own.
-            machine.at_irql(0, || unsafe {
-                FltPerformSynchronousIo(data as PFLT_CALLBACK_DATA)
+            unsafe { FltPerformSynchronousIo(data) };
+            status(data)
+        }),
+        (IRP_MJ_FLUSH_BUFFERS, |instance, file, _| {
+            // SAFETY: the objects exist.
+            unsafe { FltFlushBuffers(instance, file) }
+        }),
+        (IRP_MJ_QUERY_SECURITY, |instance, file, _| {
+            let mut needed = 0;
+            let parts = OWNER_SECURITY_INFORMATION;
+            let buffer = null_mut();
+            // SAFETY: the objects exist, and there is no buffer.
+            unsafe { FltQuerySecurityObject(instance, file, parts, buffer, 0, &raw mut needed) }
+        }),
+        (IRP_MJ_FILE_SYSTEM_CONTROL, |instance, file, _| {
+            let (code, none) = (FSCTL_IS_VOLUME_MOUNTED, null_mut());
+            // SAFETY: the objects exist, and there are no buffers.
+            unsafe { FltFsControlFile(instance, file, code, none, 0, none, 0, null_mut()) }
+        }),
+        (IRP_MJ_CREATE, |instance, _, _| open_below(instance)),
+    ];
+    for (major, send) in requests {
+        let (machine, volume) = machine();
+        let log = log();
+        let own = Script::new("own", &log).load(&machine, "2");
+        let instance = volume.instances()[0].pointer as usize;
+        let handle = file(&volume, b"abc");
+        let notes = log.clone();
+        let low = Script::new("low", &log)
+            .pre(major, move |_, _, _| {
+                // Long enough for a teardown that does not wait to be over.
+                thread::sleep(Duration::from_millis(50));
+                notes.lock().push("low is done".to_owned());
+                FLT_PREOP_SUCCESS_NO_CALLBACK
+            })
+            .load(&machine, "1");
+        take(&log);
+        let mut buffer = [0_u8; 3];
+        let object = handle.file_object();
+        let data = own_read(instance as PFLT_INSTANCE, object, &mut buffer) as usize;
+        let object = object as usize;
+        thread::scope(|scope| {
+            let machine = &machine;
+            let worker = scope.spawn(move || {
+                let (instance, object) = (instance as PFLT_INSTANCE, object as PFILE_OBJECT);
+                machine.at_irql(0, || send(instance, object, data as PFLT_CALLBACK_DATA))
             });
+            while log.lock().is_empty() {
+                thread::yield_now();
+            }
+            machine.detach(&own.driver, &volume).unwrap();
+            let expected = match major {
+                IRP_MJ_QUERY_SECURITY => STATUS_BUFFER_TOO_SMALL,
+                _ => STATUS_SUCCESS,
+            };
+            assert_eq!(worker.join().unwrap(), expected, "{major}");
         });
-        while log.lock().is_empty() {
-            thread::yield_now();
-        }
-        machine.detach(&own.driver, &volume).unwrap();
-    });
-    assert_eq!(
-        take(&log),
-        [
-            "low pre read",
-            "own query-teardown",
-            "own teardown-start 1",
-            "low is done",
-            "own teardown-complete 1"
-        ]
-    );
-    // SAFETY: callback data of the test's own, which is complete.
-    unsafe { FltFreeCallbackData(data as PFLT_CALLBACK_DATA) };
-    drop(handle);
-    own.unload().unwrap();
-    low.unload().unwrap();
-    assert!(machine.finish().is_clean());
+        assert_eq!(
+            take(&log),
+            [
+                &format!("low pre {}", short(major)),
+                "own query-teardown",
+                "own teardown-start 1",
+                "low is done",
+                "own teardown-complete 1"
+            ]
+        );
+        // SAFETY: callback data of the test's own, which is complete.
+        unsafe { FltFreeCallbackData(data as PFLT_CALLBACK_DATA) };
+        drop(handle);
+        own.unload().unwrap();
+        low.unload().unwrap();
+        assert!(machine.finish().is_clean());
+    }
 }
 
 #[test]

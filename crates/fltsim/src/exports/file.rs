@@ -488,9 +488,10 @@ unsafe fn send_control(
         return STATUS_INVALID_PARAMETER;
     };
     let mut request = own(major);
-    request.below = Some(instance);
+    request.below = Some(Arc::clone(&instance));
     // SAFETY: by this function's contract.
-    let (status, count) = unsafe { control.perform(&machine, &file, request) };
+    let send = || unsafe { control.perform(&machine, &file, request) };
+    let (status, count) = instance.sends(send);
     // SAFETY: as above.
     unsafe { write(returned, narrow(count)) };
     status
@@ -517,11 +518,8 @@ pub(super) fn send(
     file: &Arc<FileObject>,
     mut request: Request,
 ) -> (NTSTATUS, usize) {
-    instance.begin_own();
     request.below = Some(Arc::clone(instance));
-    let result = io::run(&Operation::new(machine, file, &request));
-    instance.end_own();
-    result
+    instance.sends(|| io::run(&Operation::new(machine, file, &request)))
 }
 
 fn volume_query(buffer: PVOID, length: ULONG, class: FS_INFORMATION_CLASS) -> Request {

@@ -8,6 +8,7 @@ use crate::io;
 use crate::kernel::descriptor::Captured;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 exports! {
     /// Queries parts of the security descriptor of a file.
@@ -24,10 +25,11 @@ exports! {
             return STATUS_INVALID_PARAMETER;
         };
         let mut request = own(IRP_MJ_QUERY_SECURITY);
-        request.below = Some(instance);
+        request.below = Some(Arc::clone(&instance));
         let buffer = (SecurityDescriptor, Length);
-        let (status, needed) =
-            io::query_security(&machine, &file, request, SecurityInformation, buffer);
+        let (status, needed) = instance.sends(|| {
+            io::query_security(&machine, &file, request, SecurityInformation, buffer)
+        });
         // SAFETY: the caller passes null or a place for the length.
         unsafe { write(LengthNeeded, narrow(needed)) };
         status
@@ -50,8 +52,10 @@ exports! {
             Err(status) => return status,
         };
         let mut request = own(IRP_MJ_SET_SECURITY);
-        request.below = Some(instance);
-        io::set_security(&machine, &file, request, SecurityInformation, &captured)
+        request.below = Some(Arc::clone(&instance));
+        instance.sends(|| {
+            io::set_security(&machine, &file, request, SecurityInformation, &captured)
+        })
     }
 
     /// Queries parts of the security descriptor of a file by its handle.

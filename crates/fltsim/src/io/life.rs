@@ -94,7 +94,11 @@ pub(crate) fn open(
     };
     request.ecp_list = list.unwrap_or(origin.ecp_list);
     let operation = Operation::new(machine, &file, &request);
-    let (status, information) = path::run(&operation);
+    let run = || path::run(&operation);
+    let (status, information) = match file.below() {
+        Some(below) => below.sends(run),
+        None => run(),
+    };
     if let Some(list) = list {
         machine.ecps.free_list(machine, "IRP_MJ_CREATE", list);
     }

@@ -116,14 +116,12 @@ impl Own {
     /// Performs the operation and waits for it.
     pub(crate) fn perform(&self) {
         self.busy.store(true, Ordering::Release);
-        self.instance.begin_own();
         match self.operation(true) {
             Ok(operation) => {
-                path::run(&operation);
+                self.instance.sends(|| path::run(&operation));
             }
             Err(status) => self.fail(status),
         }
-        self.instance.end_own();
         self.busy.store(false, Ordering::Release);
     }
 

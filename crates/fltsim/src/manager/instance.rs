@@ -267,6 +267,14 @@ impl Instance {
         self.wake_teardown();
     }
 
+    /// Sends a request of the filter's own from here, and waits for it.
+    pub(crate) fn sends<T>(&self, send: impl FnOnce() -> T) -> T {
+        self.begin_own();
+        let result = send();
+        self.end_own();
+        result
+    }
+
     fn wake_teardown(&self) {
         if self.is_deleting() {
             self.changed.notify_all();
