@@ -210,6 +210,35 @@ fn number_of(instance: PFLT_INSTANCE, file: PFILE_OBJECT) -> String {
     String::from_utf16(&units.collect::<Vec<_>>()).unwrap()
 }
 
+/// A directory without a name is one all the same, and not the volume.
+fn below_a_number(
+    filter: PFLT_FILTER,
+    instance: PFLT_INSTANCE,
+    directory: &Opened,
+    file_number: &str,
+) {
+    let directory_number = number_of(instance, directory.object);
+    let unnamed = Wish {
+        name: &directory_number,
+        root: directory.handle,
+        disposition: FILE_OPEN,
+        options: FILE_OPEN_BY_FILE_ID | FILE_DIRECTORY_FILE,
+        share: 7,
+        ..wish("")
+    };
+    let unnamed = open(filter, instance, unnamed).unwrap();
+    let below = Wish {
+        root: unnamed.handle,
+        disposition: FILE_OPEN,
+        ..wish("file")
+    };
+    let below = open(filter, instance, below).unwrap();
+    assert_eq!(number_of(instance, below.object), file_number);
+    close(&below);
+    assert_eq!(owner_of(instance, unnamed.object), STATUS_BUFFER_TOO_SMALL);
+    close(&unnamed);
+}
+
 #[test]
 fn names_statuses_and_sharing() {
     let (machine, volume) = machine();
@@ -286,27 +315,7 @@ fn names_statuses_and_sharing() {
         fails(extended, EAS_NOT_SUPPORTED);
         close(&file);
 
-        // A directory without a name is one all the same, and not the volume.
-        let directory_number = number_of(instance, directory.object);
-        let unnamed = Wish {
-            name: &directory_number,
-            root: directory.handle,
-            disposition: FILE_OPEN,
-            options: FILE_OPEN_BY_FILE_ID | FILE_DIRECTORY_FILE,
-            share: 7,
-            ..wish("")
-        };
-        let unnamed = open(filter, instance, unnamed).unwrap();
-        let below = Wish {
-            root: unnamed.handle,
-            disposition: FILE_OPEN,
-            ..wish("file")
-        };
-        let below = open(filter, instance, below).unwrap();
-        assert_eq!(number_of(instance, below.object), by_number);
-        close(&below);
-        assert_eq!(owner_of(instance, unnamed.object), STATUS_BUFFER_TOO_SMALL);
-        close(&unnamed);
+        below_a_number(filter, instance, &directory, &by_number);
         close(&directory);
 
         // Any volume will do without an instance.

@@ -599,6 +599,7 @@ fn a_normalized_name_has_no_stream_type() {
 
 #[test]
 fn where_there_is_no_name() {
+    const NO: NTSTATUS = STATUS_FLT_INVALID_NAME_REQUEST;
     let (machine, volume) = machine();
     let log = log();
     let found = Arc::new(Mutex::new(Vec::new()));
@@ -628,7 +629,6 @@ fn where_there_is_no_name() {
             FLT_POSTOP_FINISHED_PROCESSING
         })
         .load(&machine, "1");
-    const NO: NTSTATUS = STATUS_FLT_INVALID_NAME_REQUEST;
     let statuses = || std::mem::take(&mut *found.lock());
     let handle = volume.open("\\a", OpenOptions::create()).unwrap();
     assert_eq!(statuses(), [STATUS_SUCCESS, STATUS_SUCCESS, NO]);
