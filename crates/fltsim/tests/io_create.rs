@@ -3,7 +3,8 @@
 mod io_support;
 
 use fltmgr_sys::*;
-use fltsim::OpenOptions;
+use fltsim::filesystem::Personality;
+use fltsim::{OpenOptions, VolumeConfig};
 use io_support::*;
 use parking_lot::Mutex;
 use std::ptr::null_mut;
@@ -17,6 +18,7 @@ const SEEN: [u8; 5] = [
     IRP_MJ_CLOSE,
 ];
 const WRONG_DEVICE: NTSTATUS = 0xC000_0369_u32.cast_signed();
+const NOT_SAME_DEVICE: NTSTATUS = 0xC000_00D4_u32.cast_signed();
 const EAS_NOT_SUPPORTED: NTSTATUS = 0xC000_004F_u32.cast_signed();
 
 /// What to open, and how.
@@ -208,6 +210,62 @@ fn number_of(instance: PFLT_INSTANCE, file: PFILE_OBJECT) -> String {
     let pairs = number.chunks(2);
     let units = pairs.map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     String::from_utf16(&units.collect::<Vec<_>>()).unwrap()
+}
+
+/// Renames a file below an instance.
+fn rename(instance: PFLT_INSTANCE, file: &Opened, root: HANDLE, to: &str) -> NTSTATUS {
+    let name: Vec<u8> = to.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut buffer = vec![0_u8; 8];
+    buffer.extend((root as u64).to_le_bytes());
+    buffer.extend(u32::try_from(name.len()).unwrap().to_le_bytes());
+    buffer.extend(name);
+    // Never less than the structure with the first unit of the name, and its end.
+    buffer.resize(buffer.len().max(24), 0);
+    let length = u32::try_from(buffer.len()).unwrap();
+    let memory = buffer.as_mut_ptr().cast();
+    // SAFETY: the objects exist, and the buffer has this length.
+    unsafe { FltSetInformationFile(instance, file.object, memory, length, FileRenameInformation) }
+}
+
+#[test]
+fn where_a_rename_leads() {
+    let (machine, volume) = machine();
+    let other = VolumeConfig::memory("\\Device\\HarddiskVolume2", Personality::ntfs());
+    let _other = machine.add_volume(other);
+    let log = log();
+    let own = Script::new("own", &log).load(&machine, "2");
+    let instance = volume.instances()[0].pointer;
+    machine.at_irql(0, || {
+        let directory = Wish {
+            options: FILE_SYNCHRONOUS_IO_NONALERT | FILE_DIRECTORY_FILE,
+            share: 7,
+            ..wish("\\??\\C:\\dir")
+        };
+        let directory = open(own.filter, instance, directory).unwrap();
+        for (root, to, path) in [
+            (directory.handle, "a", "\\dir\\a"),
+            (null_mut(), "b", "\\b"),
+            (null_mut(), "\\??\\C:\\dir\\c", "\\dir\\c"),
+            (null_mut(), "\\Device\\HarddiskVolume1\\dir\\d", "\\dir\\d"),
+            (null_mut(), "\\dir\\e", "\\dir\\e"),
+        ] {
+            let file = open(own.filter, instance, wish("\\??\\C:\\file")).unwrap();
+            assert_eq!(rename(instance, &file, root, to), STATUS_SUCCESS, "{to}");
+            close(&file);
+            assert!(volume.open(path, OpenOptions::read()).is_ok(), "{to}");
+        }
+        let file = open(own.filter, instance, wish("\\??\\C:\\file")).unwrap();
+        for (root, to, status) in [
+            (0x1234 as HANDLE, "a", STATUS_INVALID_HANDLE),
+            (null_mut(), "\\??\\D:\\a", NOT_SAME_DEVICE),
+        ] {
+            assert_eq!(rename(instance, &file, root, to), status, "{to}");
+        }
+        close(&file);
+        close(&directory);
+    });
+    own.unload().unwrap();
+    assert!(machine.finish().is_clean());
 }
 
 /// A directory without a name is one all the same, and not the volume.

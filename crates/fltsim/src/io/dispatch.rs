@@ -4,16 +4,20 @@ use super::control;
 use super::file_object::{FileObject, Purpose};
 use super::life;
 use super::lock_control::{self, accessor};
+use super::name::{self, ObjectName};
 use super::operation::{Door, Operation};
 use crate::filesystem::{Authority, CreateRequest, OpenId};
 use crate::kernel::descriptor::Captured;
 use crate::kernel::{mdl, string};
+use crate::machine::Inner;
 use crate::manager::{self, Object};
 use fltmgr_sys::*;
 use std::sync::Arc;
 
 /// No volume here has extended attributes.
 const STATUS_EAS_NOT_SUPPORTED: NTSTATUS = 0xC000_004F_u32.cast_signed();
+
+const STATUS_NOT_SAME_DEVICE: NTSTATUS = 0xC000_00D4_u32.cast_signed();
 
 /// What the file system completes an operation with.
 type Completed = Result<usize, NTSTATUS>;
@@ -291,15 +295,62 @@ fn set_information(operation: &Operation, file: &FileObject, open: OpenId) -> Co
     let parameters = unsafe { iopb.Parameters.SetFileInformation };
     // SAFETY: the issuer keeps the buffer until completion.
     let data = unsafe { buffer(parameters.InfoBuffer, parameters.Length) };
+    let class = parameters.FileInformationClass;
+    let destination = if [FileRenameInformation, FileRenameInformationEx].contains(&class) {
+        destination(&operation.machine, file, data)?
+    } else {
+        None
+    };
     let file_system = &file.volume().io.file_system;
     file_system.set_information_as(
         open,
-        parameters.FileInformationClass,
+        class,
         data,
-        None,
+        destination.as_deref(),
         authority(operation),
     )?;
     Ok(0)
+}
+
+/// Where a rename leads whose structure has an absolute name or a root directory, as the kernel
+/// finds out for a file system; nothing for a path from the root of the volume or a name beside the
+/// file.
+fn destination(
+    machine: &Inner,
+    file: &FileObject,
+    structure: &[u8],
+) -> Result<Option<String>, NTSTATUS> {
+    const ROOT: usize = std::mem::offset_of!(FILE_RENAME_INFORMATION, RootDirectory);
+    const NAME: usize = std::mem::offset_of!(FILE_RENAME_INFORMATION, FileName);
+    // What is too short is for the file system to refuse.
+    let root = structure.get(ROOT..).and_then(<[u8]>::first_chunk);
+    let length = structure.get(NAME - 4..).and_then(<[u8]>::first_chunk);
+    let (Some(root), Some(length)) = (root, length) else {
+        return Ok(None);
+    };
+    let root = usize::from_le_bytes(*root) as HANDLE;
+    let length = u32::from_le_bytes(*length) as usize;
+    let Some(name) = structure[NAME..].get(..length) else {
+        return Ok(None);
+    };
+    let pairs = name.chunks_exact(2);
+    let units: Vec<u16> = pairs
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .collect();
+    if root.is_null() && units.first() != Some(&u16::from(b'\\')) {
+        return Ok(None);
+    }
+    let name = ObjectName {
+        root,
+        units,
+        by_id: false,
+    };
+    match name::find(machine, &name) {
+        Ok(found) if found.volume.id == file.volume().id => Ok(Some(found.path)),
+        Ok(_) => Err(STATUS_NOT_SAME_DEVICE),
+        Err(status) if !root.is_null() => Err(status),
+        Err(_) => Ok(None),
+    }
 }
 
 fn query_directory(
