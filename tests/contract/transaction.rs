@@ -289,6 +289,36 @@ fn c_174_detach_cleans_up_the_context_of_a_transaction_in_progress() {
     });
 }
 
+/// A notification that runs is over before the teardown is.
+#[test]
+fn c_174_detach_waits_for_a_notification_that_runs() {
+    seeds(|seed| {
+        let notes = Notes::new();
+        let (during, after) = (notes.clone(), notes.clone());
+        let plan = Plan::all_kinds()
+            .on_notification(move |_| {
+                during.push("begins");
+                a_moment();
+                during.push("ends");
+                STATUS_SUCCESS
+            })
+            .on_teardown_complete(move |_| after.push("torn down"));
+        let fixture = Fixture::new(seed, plan);
+        let transaction = fixture.machine.begin_transaction();
+        let ctx = enlisted(&fixture, &transaction);
+        thread::scope(|scope| {
+            let commit = scope.spawn(|| transaction.commit());
+            until(|| !notes.all().is_empty());
+            let detached = fixture.machine.detach(&fixture.driver, &fixture.volume);
+            assert_eq!(detached, Ok(()));
+            assert_eq!(commit.join().unwrap(), Ok(()));
+        });
+        assert_eq!(notes.all(), ["begins", "ends", "torn down"]);
+        assert_eq!(ctx.cleanups(), 1);
+        fixture.finish();
+    });
+}
+
 /// An empty slot is not found, and the result is overwritten with NULL.
 #[test]
 fn c_175_get_of_a_missing_transaction_context_is_not_found() {

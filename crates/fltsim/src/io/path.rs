@@ -375,10 +375,13 @@ fn notify_scanners(operation: &Arc<Operation>) {
             continue;
         };
         let callbacks = &instance.filter.registration.callbacks;
-        if let Some(callback) = callbacks.SectionNotificationCallback {
-            let _scope = Scope::enter(machine, Callback::SectionConflict, irql::current());
-            // SAFETY: the driver registered this callback; the instance is attached, the context
-            // is linked while its section is open, and the callback data lives through the call.
+        if let Some(callback) = callbacks.SectionNotificationCallback
+            && instance.begin_callback()
+        {
+            let scope = Scope::enter(machine, Callback::SectionConflict, irql::current());
+            // SAFETY: the driver registered this callback; the callback that was begun keeps the
+            // instance attached, the context is linked while its section is open, and the callback
+            // data lives through the call.
             unsafe {
                 callback(
                     instance.pointer(),
@@ -386,6 +389,8 @@ fn notify_scanners(operation: &Arc<Operation>) {
                     operation.pointer(),
                 )
             };
+            drop(scope);
+            instance.end_callback();
         }
     }
 }

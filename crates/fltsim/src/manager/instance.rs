@@ -597,9 +597,18 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
     }
 }
 
-/// Whether this thread is in an operation callback, which cannot end while the thread waits.
+/// Whether this thread is in a callback that teardown waits for, and that cannot end while the
+/// thread waits.
 fn within_operation() -> bool {
-    scope::within(|callback| matches!(callback, Callback::Pre(_) | Callback::Post(_)))
+    scope::within(|callback| {
+        matches!(
+            callback,
+            Callback::Pre(_)
+                | Callback::Post(_)
+                | Callback::Notification
+                | Callback::SectionConflict
+        )
+    })
 }
 
 /// What would hang a real machine: reports the operations that are still pended, and completes

@@ -9,7 +9,6 @@ use crate::kernel::fault::Fault;
 use crate::kernel::handle::KernelObject;
 use crate::kernel::scope::{Callback, Scope};
 use crate::machine::Inner;
-use crate::manager::instance::InstanceState;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 use parking_lot::{Condvar, Mutex};
@@ -394,16 +393,19 @@ impl Transaction {
         let Some(callback) = callback.filter(|_| !stale) else {
             return Answer::Done;
         };
-        if instance.state() >= InstanceState::Started {
+        // Teardown waits for a notification that runs, and lets no more begin.
+        if !instance.begin_callback() {
             return Answer::Done;
         }
         self.mark(instance, Some((notification, false)));
         let mut related = instance.related();
         related.Transaction = std::ptr::from_ref(self).cast_mut().cast();
         let scope = Scope::enter(machine, Callback::Notification, PASSIVE_LEVEL);
-        // SAFETY: the driver registered this callback, and is loaded while its instance exists.
+        // SAFETY: the driver registered this callback, and the callback that was begun on the
+        // instance keeps the driver loaded.
         let status = unsafe { callback(&raw const related, context as PFLT_CONTEXT, notification) };
         drop(scope);
+        instance.end_callback();
         if status == STATUS_PENDING {
             return Answer::Done;
         }
