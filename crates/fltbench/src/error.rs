@@ -1,6 +1,5 @@
 //! Why there is no report.
 
-use fltmgr_sys::NTSTATUS;
 use std::io;
 use std::path::PathBuf;
 
@@ -67,17 +66,6 @@ pub enum Error {
     /// The user asked to stop, and did not wait for the driver.
     #[error("interrupted before the driver was unloaded; the scratch folder was removed")]
     Left,
-    /// The driver did not start.
-    #[error("the driver did not start: status {0:#010X}")]
-    Start(NTSTATUS),
-    /// The driver did not attach to a volume.
-    #[error("the driver did not attach to {volume}: status {status:#010X}")]
-    Attach {
-        /// The name of the volume.
-        volume: String,
-        /// What it said.
-        status: NTSTATUS,
-    },
 }
 
 impl Error {

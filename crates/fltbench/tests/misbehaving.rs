@@ -101,8 +101,9 @@ mod aloof {
     driver_entry!(Aloof, operations![]);
 }
 
-/// Does not even start.
+/// Does not even start, and leaves memory behind.
 mod stillborn {
+    use fltctx::PoolBox;
     use fltctx::prelude::*;
 
     pub struct Stillborn;
@@ -111,6 +112,7 @@ mod stillborn {
 
     impl Minifilter for Stillborn {
         fn load(_driver: &DriverEntry) -> Result<Self, Status> {
+            std::mem::forget(PoolBox::try_new(PoolTag::new(*b"Stil"), 0u64));
             Err(Status::INSUFFICIENT_RESOURCES)
         }
     }
@@ -199,17 +201,31 @@ fn a_driver_that_changes_results_is_found_out() {
     );
 }
 
-#[test]
-fn a_driver_that_does_not_attach_is_told() {
-    let error = bench("aloof", aloof::driver_entry).unwrap_err();
-    assert!(matches!(error, Error::Attach { .. }), "{error}");
-    assert!(!error.is_input());
+/// The one thing that the workload found.
+fn finding(run: &Run) -> &str {
+    let [violation] = run.report.violations.as_slice() else {
+        panic!("{:?}", run.report.violations);
+    };
+    assert_eq!(violation.rule, "workload");
+    &violation.message
 }
 
 #[test]
-fn a_driver_that_does_not_start_is_told_and_ends_with_1() {
-    let error = bench("stillborn", stillborn::driver_entry).unwrap_err();
-    assert!(matches!(error, Error::Start(_)), "{error}");
+fn a_driver_that_does_not_attach_is_told() {
+    let run = bench("aloof", aloof::driver_entry).unwrap();
+    let what = r"the driver did not attach to \Device\HarddiskVolume1: status 0xC01C000F";
+    assert_eq!(finding(&run), what);
+    assert_eq!((run.report.files, run.report.leaks.len()), (0, 0));
+}
+
+#[test]
+fn a_driver_that_does_not_start_is_told_with_what_it_left_and_ends_with_1() {
+    let run = bench("stillborn", stillborn::driver_entry).unwrap();
+    assert_eq!(finding(&run), "the driver did not start: status 0xC000009A");
+    let [leak] = run.report.leaks.as_slice() else {
+        panic!("{:?}", run.report.leaks);
+    };
+    assert_eq!((leak.object.as_str(), leak.size), ("pool allocation", 8));
     let door = InProcess::new("stillborn", "385000", stillborn::driver_entry);
     assert_eq!(exit_status(&door), ExitCode::from(1));
 }

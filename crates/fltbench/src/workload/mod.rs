@@ -80,8 +80,8 @@ pub struct Run {
 /// Runs the workload over a driver.
 ///
 /// # Errors
-/// The directory cannot be used, there is no room to write, the driver does not start or attach, or somebody interrupted. In
-/// every case the driver is unloaded and the scratch folder is gone.
+/// The directory cannot be used, there is no room to write, or somebody interrupted. In every case
+/// the driver is unloaded and the scratch folder is gone.
 pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Result<Run, Error> {
     progress.stage("looking");
     Scratch::check(&resolve(&options.directory)?)?;
@@ -91,7 +91,7 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
     let writable = HostStorage::open(scratch.path()).map_err(storage_error)?;
 
     let personality = options.file_system.personality();
-    let started = Instant::now();
+    let begun = Instant::now();
     let machine = Machine::new(Config::default().seed(options.seed));
     let volumes = [
         ("\\Device\\HarddiskVolume1", protected, true),
@@ -108,7 +108,10 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
     });
     progress.machine(&machine);
     let driver = machine.create_driver(door.service());
-    door.start(&driver).map_err(Error::Start)?;
+    let loaded = door.start(&driver).map_err(|status| {
+        Stop::Unexpected(format!("the driver did not start: status {status:#010X}"))
+    });
+    let is_loaded = loaded.is_ok();
 
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let mut report = Report {
@@ -116,7 +119,8 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
         door: door.name().to_owned(),
         ..Report::default()
     };
-    let worked = attach(&machine, &driver, &[&source, &target]).and_then(|()| {
+    let attached = loaded.and_then(|()| attach(&machine, &driver, &[&source, &target]));
+    let worked = attached.and_then(|()| {
         progress.begin(tree.files.len() as u64, tree.bytes());
         progress.stage("reading");
         tree::walk(&source, &mut tree, &mut random, progress, &mut report)?;
@@ -140,13 +144,13 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
             ));
         }
     }
-    if let Err(status) = driver.unload(Unload::Normal) {
+    if is_loaded && let Err(status) = driver.unload(Unload::Normal) {
         failures.push(format!("unloading: status {status:#010X}"));
         // What will not leave is thrown out, so that what it left behind is counted.
         let _ = driver.unload(Unload::Mandatory);
     }
     report.take(&machine.finish());
-    report.elapsed_s = started.elapsed().as_secs_f64();
+    report.elapsed_s = begun.elapsed().as_secs_f64();
     match worked {
         Ok(()) => {}
         Err(Stop::Failed(error)) => return Err(error),
@@ -170,12 +174,12 @@ pub fn run(door: &dyn Door, options: &Options, progress: &dyn Progress) -> Resul
 fn attach(machine: &Machine, driver: &Driver, volumes: &[&Volume]) -> Result<(), Stop> {
     for volume in volumes {
         if volume.instances().is_empty() {
-            machine
-                .attach(driver, volume, None)
-                .map_err(|status| Error::Attach {
-                    volume: volume.name().to_owned(),
-                    status,
-                })?;
+            machine.attach(driver, volume, None).map_err(|status| {
+                let name = volume.name();
+                Stop::Unexpected(format!(
+                    "the driver did not attach to {name}: status {status:#010X}"
+                ))
+            })?;
         }
     }
     Ok(())
