@@ -248,8 +248,8 @@ mod tests {
     const KEY: &str = r"\Registry\Machine\Software\Key";
     const DENIED: NTSTATUS = STATUS_ACCESS_DENIED;
     const BYPASS: NTSTATUS = 0xC000_0503_u32.cast_signed();
-    const PRE_OPEN: usize = 39;
-    const POST_OPEN: usize = 40;
+    const PRE_OPEN: usize = 28;
+    const POST_OPEN: usize = 29;
 
     type Answer<'a> = &'a dyn Fn(usize, PVOID) -> NTSTATUS;
 
@@ -412,7 +412,7 @@ mod tests {
             let up = |class| ["low", "high", "old"].map(|name| (name, class));
             assert_eq!(log.take(), [down(PRE_OPEN), up(POST_OPEN)].concat());
             close(key);
-            assert_eq!(log.take(), [down(25), up(36)].concat());
+            assert_eq!(log.take(), [down(14), up(25)].concat());
             for cookie in cookies.into_iter().chain([cookie]) {
                 assert_eq!(unregister(cookie), STATUS_SUCCESS);
                 assert_eq!(unregister(cookie), STATUS_INVALID_PARAMETER);
@@ -436,61 +436,61 @@ mod tests {
         in_kernel(&machine, || {
             let cookie = register(&machine, &watcher, "1").unwrap();
             let key = open(KEY, true).unwrap();
-            assert_eq!(told(), [37, 38]);
+            assert_eq!(told(), [26, 27]);
             assert_eq!(set(key, "a", 7), STATUS_SUCCESS);
-            assert_eq!(told(), [3, 27]);
+            assert_eq!(told(), [1, 16]);
             assert_eq!(query(key, "a"), Ok([0, 4, 4, 7]));
-            assert_eq!(told(), [17, 34]);
+            assert_eq!(told(), [8, 23]);
             let (mut buffer, mut needed) = ([0_u64; 64], 0);
             let (at, needed) = (buffer.as_mut_ptr().cast(), &raw mut needed);
             // SAFETY: a buffer and a place.
             let status = unsafe { ZwEnumerateValueKey(key, 0, 1, at, 512, needed) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![13, 32]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![6, 21]));
             // SAFETY: as above.
             let status = unsafe { ZwEnumerateKey(key, 0, 0, at, 512, needed) };
-            assert_eq!((status, told()), (STATUS_NO_MORE_ENTRIES, vec![11, 31]));
+            assert_eq!((status, told()), (STATUS_NO_MORE_ENTRIES, vec![5, 20]));
             // SAFETY: as above.
             let status = unsafe { ZwQueryKey(key, 3, at, 512, needed) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![15, 33]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![7, 22]));
             // SAFETY: any handle may be passed.
             let status = unsafe { ZwFlushKey(key) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![41, 42]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![30, 31]));
             let name = Owned::new("a");
             // SAFETY: a string.
             let status = unsafe { ZwDeleteValueKey(key, name.pointer()) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![5, 28]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![2, 17]));
             // SAFETY: any handle may be passed.
             let status = unsafe { ZwDeleteKey(key) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![1, 26]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![0, 15]));
             close(key);
-            assert_eq!(told(), [25, 36]);
+            assert_eq!(told(), [14, 25]);
             let terminated = |text: &str| -> Vec<u16> { text.encode_utf16().chain([0]).collect() };
             let (path, name) = (terminated(KEY), terminated("b"));
             let (path, name) = (path.as_ptr(), name.as_ptr());
             // SAFETY: a terminated string.
             let status = unsafe { RtlCreateRegistryKey(0, path) };
-            assert_eq!((status, told()), (STATUS_SUCCESS, vec![37, 38, 25, 36]));
+            assert_eq!((status, told()), (STATUS_SUCCESS, vec![26, 27, 14, 25]));
             // SAFETY: terminated strings.
             let status = unsafe { RtlWriteRegistryValue(0, path, name, 3, null_mut(), 0) };
             assert_eq!(
                 (status, told()),
-                (STATUS_SUCCESS, vec![37, 38, 3, 27, 25, 36])
+                (STATUS_SUCCESS, vec![26, 27, 1, 16, 14, 25])
             );
             // SAFETY: as above.
             let status = unsafe { RtlDeleteRegistryValue(0, path, name) };
             assert_eq!(
                 (status, told()),
-                (STATUS_SUCCESS, vec![39, 40, 5, 28, 25, 36])
+                (STATUS_SUCCESS, vec![28, 29, 2, 17, 14, 25])
             );
             machine
                 .registry()
                 .set_value(KEY, "c", RegistryValue::dword(1))
                 .unwrap();
-            assert_eq!(told(), [37, 38, 3, 27, 25, 36]);
+            assert_eq!(told(), [26, 27, 1, 16, 14, 25]);
             machine.registry().delete_key(KEY).unwrap();
-            assert_eq!(told(), [39, 40, 1, 26, 25, 36]);
+            assert_eq!(told(), [28, 29, 0, 15, 14, 25]);
             assert_eq!(open(KEY, false), Err(STATUS_OBJECT_NAME_NOT_FOUND));
-            assert_eq!(told(), [39, 40]);
+            assert_eq!(told(), [28, 29]);
             assert_eq!(unregister(cookie), STATUS_SUCCESS);
         });
         let outcome = machine.finish();
@@ -505,7 +505,7 @@ mod tests {
             name: "high",
             log: &log,
             answer: &|class, what| {
-                if class == 38 {
+                if class == 27 {
                     // No object, and why.
                     assert_eq!((member(what, 0), status_of(what)), (0, DENIED));
                 }
@@ -515,7 +515,7 @@ mod tests {
         let middle = Watcher {
             name: "middle",
             log: &log,
-            answer: &|class, _| if class == 37 { DENIED } else { STATUS_SUCCESS },
+            answer: &|class, _| if class == 26 { DENIED } else { STATUS_SUCCESS },
         };
         let low = Watcher {
             name: "low",
@@ -526,7 +526,7 @@ mod tests {
             let cookies = [(&low, "1"), (&middle, "2"), (&high, "3")]
                 .map(|(watcher, altitude)| register(&machine, watcher, altitude).unwrap());
             assert_eq!(open(&new, true), Err(DENIED));
-            assert_eq!(log.take(), [("high", 37), ("middle", 37), ("high", 38)]);
+            assert_eq!(log.take(), [("high", 26), ("middle", 26), ("high", 27)]);
             assert!(
                 cookies
                     .map(unregister)
@@ -547,22 +547,22 @@ mod tests {
             log: &log,
             answer: &|class, what| match class {
                 // Setting: done, as far as anybody knows.
-                3 => BYPASS,
+                1 => BYPASS,
                 // A query answers with another number, or is not allowed after all.
-                34 if status_of(what) == STATUS_SUCCESS => {
+                23 if status_of(what) == STATUS_SUCCESS => {
                     let buffer = member(member(what, 2) as PVOID, 3) as *mut u32;
                     // SAFETY: the buffer of the query.
                     unsafe { buffer.wrapping_add(3).write(8) };
                     STATUS_SUCCESS
                 }
-                34 => {
+                23 => {
                     change(what, 3, DENIED.cast_unsigned() as usize);
                     BYPASS
                 }
                 // What is neither passed on nor bypassed after an operation changes nothing.
-                28 => STATUS_UNSUCCESSFUL,
+                17 => STATUS_UNSUCCESSFUL,
                 // Closing cannot be refused.
-                25 => DENIED,
+                14 => DENIED,
                 _ => STATUS_SUCCESS,
             },
         };
@@ -578,7 +578,7 @@ mod tests {
             let status = unsafe { ZwDeleteValueKey(key, name.pointer()) };
             assert_eq!(status, STATUS_SUCCESS);
             close(key);
-            let classes = [3, 17, 34, 17, 34, 5, 28, 25].map(|class| ("", class));
+            let classes = [1, 8, 23, 8, 23, 2, 17, 14].map(|class| ("", class));
             assert_eq!(log.take(), classes);
             assert_eq!(unregister(cookie), STATUS_SUCCESS);
         });
@@ -598,7 +598,7 @@ mod tests {
         };
         let high = watcher("high", LET_PASS);
         let asks = |class: usize, _| {
-            if class == 3 {
+            if class == 1 {
                 // SAFETY: a terminated string.
                 unsafe { RtlCheckRegistryKey(0, path.as_ptr()) }
             } else {
@@ -612,9 +612,9 @@ mod tests {
             let cookies = [(&low, "1"), (&middle, "2"), (&high, "3")]
                 .map(|(watcher, altitude)| register(&machine, watcher, altitude).unwrap());
             assert_eq!(set(key, "a", 7), STATUS_SUCCESS);
-            let nested = [39, 40, 25, 36].map(|class| ("low", class));
-            let before = [("high", 3), ("middle", 3)];
-            let after = [("low", 3), ("low", 27), ("middle", 27), ("high", 27)];
+            let nested = [28, 29, 14, 25].map(|class| ("low", class));
+            let before = [("high", 1), ("middle", 1)];
+            let after = [("low", 1), ("low", 16), ("middle", 16), ("high", 16)];
             assert_eq!(log.take(), [&before[..], &nested, &after].concat());
             assert!(
                 cookies
@@ -654,14 +654,14 @@ mod tests {
                     assert_eq!(attach(member(what, 0), 0x20), 0x10);
                 }
                 // What is kept for the end, and what the key has.
-                3 => {
+                1 => {
                     seen.borrow_mut().push((class, 0, member(what, 6)));
                     change(what, 5, 0x30);
                 }
-                27 => seen
+                16 => seen
                     .borrow_mut()
                     .push((class, member(what, 4), member(what, 5))),
-                51 => seen.borrow_mut().push((class, 0, member(what, 1))),
+                40 => seen.borrow_mut().push((class, 0, member(what, 1))),
                 _ => {}
             }
             STATUS_SUCCESS
@@ -677,15 +677,15 @@ mod tests {
             let key = open(KEY, false).unwrap();
             let other = open(KEY, false).unwrap();
             assert_eq!(set(plain, "a", 7), STATUS_SUCCESS);
-            assert_eq!(seen.take(), [(3, 0, 0), (27, 0x30, 0)]);
+            assert_eq!(seen.take(), [(1, 0, 0), (16, 0x30, 0)]);
             assert_eq!(set(key, "a", 7), STATUS_SUCCESS);
-            assert_eq!(seen.take(), [(3, 0, 0x20), (27, 0x30, 0x20)]);
+            assert_eq!(seen.take(), [(1, 0, 0x20), (16, 0x30, 0x20)]);
             log.take();
             close(key);
-            assert_eq!(log.take(), [25, 51, 36].map(|class| ("", class)));
-            assert_eq!(seen.take(), [(51, 0, 0x20)]);
+            assert_eq!(log.take(), [14, 40, 25].map(|class| ("", class)));
+            assert_eq!(seen.take(), [(40, 0, 0x20)]);
             assert_eq!(unregister(cookie.get()), STATUS_SUCCESS);
-            assert_eq!(log.take(), [("", 51)]);
+            assert_eq!(log.take(), [("", 40)]);
             close(other);
             close(plain);
         });

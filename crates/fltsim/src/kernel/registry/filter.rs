@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// `STATUS_CALLBACK_BYPASS`.
 const STATUS_CALLBACK_BYPASS: NTSTATUS = 0xC000_0503_u32.cast_signed();
 /// `RegNtCallbackObjectContextCleanup`.
-const CONTEXT_CLEANUP: usize = 51;
+const CONTEXT_CLEANUP: usize = 40;
 
 /// `EX_CALLBACK_FUNCTION`.
 #[cfg(target_arch = "x86_64")]

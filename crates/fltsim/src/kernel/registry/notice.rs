@@ -4,20 +4,21 @@
 use super::filter::Class;
 use fltmgr_sys::{ACCESS_MASK, KPROCESSOR_MODE, NTSTATUS, ULONG};
 
-pub(crate) const DELETE_KEY: Class = Class::new(1, 26);
-pub(crate) const SET_VALUE: Class = Class::new(3, 27);
-pub(crate) const DELETE_VALUE: Class = Class::new(5, 28);
-pub(crate) const ENUMERATE_KEY: Class = Class::new(11, 31);
-pub(crate) const ENUMERATE_VALUE: Class = Class::new(13, 32);
-pub(crate) const QUERY_KEY: Class = Class::new(15, 33);
-pub(crate) const QUERY_VALUE: Class = Class::new(17, 34);
-pub(crate) const CREATE_KEY: Class = Class::new(37, 38);
-pub(crate) const OPEN_KEY: Class = Class::new(39, 40);
-pub(crate) const FLUSH_KEY: Class = Class::new(41, 42);
+// `REG_NOTIFY_CLASS`: the older names of the first classes have the same numbers as the newer ones.
+pub(crate) const DELETE_KEY: Class = Class::new(0, 15);
+pub(crate) const SET_VALUE: Class = Class::new(1, 16);
+pub(crate) const DELETE_VALUE: Class = Class::new(2, 17);
+pub(crate) const ENUMERATE_KEY: Class = Class::new(5, 20);
+pub(crate) const ENUMERATE_VALUE: Class = Class::new(6, 21);
+pub(crate) const QUERY_KEY: Class = Class::new(7, 22);
+pub(crate) const QUERY_VALUE: Class = Class::new(8, 23);
+pub(crate) const CREATE_KEY: Class = Class::new(26, 27);
+pub(crate) const OPEN_KEY: Class = Class::new(28, 29);
+pub(crate) const FLUSH_KEY: Class = Class::new(30, 31);
 /// Closing a handle can be watched, and not refused.
 pub(crate) const CLOSE_HANDLE: Class = Class {
-    pre: 25,
-    post: 36,
+    pre: 14,
+    post: 25,
     can_fail: false,
 };
 
