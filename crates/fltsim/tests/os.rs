@@ -332,3 +332,32 @@ fn a_file_object_is_asked() {
     let outcome = machine.finish();
     assert!(outcome.is_clean(), "{outcome:#?}");
 }
+
+#[test]
+fn events_are_traced_for_nobody() {
+    clean(&["tracing"]);
+    let machine = Machine::default();
+    run(&machine, "tracing_left");
+    assert_eq!(left(&machine), [("event provider", "EtwRegister")]);
+}
+
+#[test]
+fn a_drive_leads_to_its_volume() {
+    let machine = Machine::default();
+    let name = r"\Device\HarddiskVolume1";
+    let volume = machine.add_volume(VolumeConfig::memory(name, Personality::ntfs()));
+    assert_eq!(volume.name(), name);
+    run(&machine, "drive");
+    let outcome = machine.finish();
+    assert!(outcome.is_clean(), "{outcome:#?}");
+}
+
+#[test]
+fn routines_are_told_of_the_registry() {
+    let machine = Machine::default();
+    let driver = machine.create_driver(DriverConfig::new("os"));
+    let told = ask(&machine, "registry_told", driver.driver_object() as u64);
+    assert_eq!(told, 0, "the line of os.c");
+    let outcome = machine.finish();
+    assert!(outcome.is_clean(), "{outcome:#?}");
+}

@@ -877,3 +877,73 @@ EXPORT ULONG64 file_asked(PVOID file)
     CHECK(CcPurgeCacheSection(0, 0, 0, 0));
     return 0;
 }
+
+/* A provider of events and a message of WPP, with nobody who listens. */
+EXPORT ULONG64 tracing(void)
+{
+    static const GUID provider = {0x12345678};
+    const EVENT_DESCRIPTOR event = {1, 0, 0, 4, 0, 0, 1};
+    ULONG number = 7;
+    EVENT_DATA_DESCRIPTOR data = {(ULONG64)&number, sizeof number, 0};
+    ULONG64 handle = 0;
+    CHECK(EtwRegister(&provider, 0, 0, &handle) == STATUS_SUCCESS && handle != 0);
+    CHECK(!EtwProviderEnabled(handle, 4, 1) && !EtwEventEnabled(handle, &event));
+    CHECK(EtwWrite(handle, &event, 0, 1, &data) == STATUS_SUCCESS);
+    CHECK(EtwWriteTransfer(handle, &event, 0, &provider, 1, &data) == STATUS_SUCCESS);
+    CHECK(EtwUnregister(handle) == STATUS_SUCCESS);
+    CHECK(EtwUnregister(0) == (NTSTATUS)0xC0000008);
+    CHECK(WmiTraceMessage(0, TRACE_MESSAGE_SEQUENCE | TRACE_MESSAGE_GUID, &provider, 10, &number, sizeof number,
+                          (PVOID)0) == (NTSTATUS)0xC0000008);
+    return 0;
+}
+
+EXPORT ULONG64 tracing_left(void)
+{
+    static const GUID provider = {0x12345678};
+    ULONG64 handle = 0;
+    CHECK(EtwRegister(&provider, 0, 0, &handle) == STATUS_SUCCESS);
+    return 0;
+}
+
+/* The drive of the first volume is a symbolic link to its device. */
+EXPORT ULONG64 drive(void)
+{
+    UNICODE_STRING name = STRING(L"\\??\\C:"), target = {0, 0, 0};
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(&name, 0x240);
+    unsigned short room[64];
+    HANDLE link;
+    ULONG needed = 0;
+    CHECK(ZwOpenSymbolicLinkObject(&link, SYMBOLIC_LINK_QUERY, &attributes) == STATUS_SUCCESS);
+    CHECK(ZwQuerySymbolicLinkObject(link, &target, &needed) == (NTSTATUS)0xC0000023);
+    target.Buffer = room;
+    target.MaximumLength = sizeof room;
+    CHECK(ZwQuerySymbolicLinkObject(link, &target, &needed) == STATUS_SUCCESS);
+    CHECK(target.Length == sizeof L"\\Device\\HarddiskVolume1" - 2);
+    CHECK(ZwClose(link) == STATUS_SUCCESS);
+    return 0;
+}
+
+/* What is done with a key is told, before and after. */
+static ULONG64 told;
+static NTSTATUS tell(PVOID context, PVOID class, PVOID information)
+{
+    told = told * 100 + (ULONG64)class;
+    return context == &told && information != 0 ? STATUS_SUCCESS : (NTSTATUS)0xC0000022;
+}
+
+EXPORT ULONG64 registry_told(DRIVER_OBJECT *driver)
+{
+    UNICODE_STRING altitude = STRING(L"320000"), name = STRING(L"\\Registry\\Machine\\SOFTWARE\\Told");
+    OBJECT_ATTRIBUTES attributes = ATTRIBUTES(&name, 0x240);
+    LONGLONG cookie = 0;
+    HANDLE key;
+    CHECK(CmRegisterCallbackEx(tell, &altitude, driver, &told, &cookie, 0) == STATUS_SUCCESS);
+    CHECK(ZwCreateKey(&key, 0xF003F, &attributes, 0, 0, 0, 0) == STATUS_SUCCESS);
+    /* RegNtPreCreateKeyEx, RegNtPostCreateKeyEx */
+    CHECK(told == 2627);
+    CHECK(ZwClose(key) == STATUS_SUCCESS);
+    /* RegNtPreKeyHandleClose, RegNtPostKeyHandleClose */
+    CHECK(told == 26271425);
+    CHECK(CmUnRegisterCallback(cookie) == STATUS_SUCCESS);
+    return 0;
+}

@@ -468,3 +468,40 @@ IMPORT void TmGetTransactionId(PVOID transaction, GUID *id);
 IMPORT TXN_PARAMETER_BLOCK *IoGetTransactionParameterBlock(PVOID file);
 IMPORT NTSTATUS FsRtlGetFileSize(PVOID file, LONGLONG *size);
 IMPORT BOOLEAN CcPurgeCacheSection(PVOID pointers, LONGLONG *offset, ULONG length, ULONG flags);
+
+/* Event tracing, and WPP */
+typedef struct {
+    unsigned short Id;
+    unsigned char Version, Channel, Level, Opcode;
+    unsigned short Task;
+    ULONG64 Keyword;
+} EVENT_DESCRIPTOR;
+typedef struct {
+    ULONG64 Ptr;
+    ULONG Size, Reserved;
+} EVENT_DATA_DESCRIPTOR;
+#define TRACE_MESSAGE_SEQUENCE 1
+#define TRACE_MESSAGE_GUID 2
+IMPORT NTSTATUS EtwRegister(const GUID *provider, PVOID callback, PVOID context, ULONG64 *handle);
+IMPORT NTSTATUS EtwUnregister(ULONG64 handle);
+IMPORT BOOLEAN EtwProviderEnabled(ULONG64 handle, unsigned char level, ULONG64 keyword);
+IMPORT BOOLEAN EtwEventEnabled(ULONG64 handle, const EVENT_DESCRIPTOR *event);
+IMPORT NTSTATUS EtwWrite(ULONG64 handle, const EVENT_DESCRIPTOR *event, const GUID *activity, ULONG count,
+                         EVENT_DATA_DESCRIPTOR *data);
+IMPORT NTSTATUS EtwWriteTransfer(ULONG64 handle, const EVENT_DESCRIPTOR *event, const GUID *activity,
+                                 const GUID *related, ULONG count, EVENT_DATA_DESCRIPTOR *data);
+IMPORT NTSTATUS WmiTraceMessage(ULONG64 session, ULONG flags, const GUID *id, unsigned short number, ...);
+
+/* Names with drives */
+#define SYMBOLIC_LINK_QUERY 1
+IMPORT NTSTATUS ZwOpenSymbolicLinkObject(HANDLE *handle, ULONG access, OBJECT_ATTRIBUTES *attributes);
+IMPORT NTSTATUS ZwQuerySymbolicLinkObject(HANDLE handle, UNICODE_STRING *target, ULONG *needed);
+IMPORT NTSTATUS IoVolumeDeviceToDosName(PVOID device, UNICODE_STRING *name);
+
+/* Registry callbacks */
+typedef NTSTATUS REGISTRY_CALLBACK(PVOID context, PVOID class, PVOID information);
+IMPORT NTSTATUS CmRegisterCallbackEx(REGISTRY_CALLBACK *routine, const UNICODE_STRING *altitude, PVOID driver,
+                                     PVOID context, LONGLONG *cookie, PVOID reserved);
+IMPORT NTSTATUS CmUnRegisterCallback(LONGLONG cookie);
+IMPORT NTSTATUS ZwCreateKey(HANDLE *key, ULONG access, OBJECT_ATTRIBUTES *attributes, ULONG index,
+                            UNICODE_STRING *class, ULONG options, ULONG *disposition);
