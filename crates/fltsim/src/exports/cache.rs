@@ -1,19 +1,12 @@
 //! What file systems and their filters ask the cache and the memory manager about a file. Nothing
 //! is cached here and nothing is mapped that could be in the way.
 
-use super::{enter, exports, file_object, write};
+use super::{enter, exports, file_object, here, write};
 use crate::io::{FilePhase, Purpose};
-use crate::kernel::scope;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 
 const STATUS_INVALID_PARAMETER_MIX: NTSTATUS = 0xC000_0030_u32.cast_signed();
-
-fn here(call: &'static str) {
-    if let Some(machine) = scope::machine() {
-        enter(&machine, call);
-    }
-}
 
 const DONE: IO_STATUS_BLOCK = IO_STATUS_BLOCK {
     __bindgen_anon_1: IO_STATUS_BLOCK_UNION {

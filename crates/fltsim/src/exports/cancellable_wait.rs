@@ -3,10 +3,10 @@
 use super::wait::{timeout, wait_unless};
 use super::{bad_pointer, enter, exports};
 use crate::io::{self, OnCancel, Operation};
+use crate::kernel::dispatcher::MOST_OBJECTS;
 use fltmgr_sys::*;
 use std::sync::Arc;
 
-const MOST_OBJECTS: u32 = 64;
 /// `WaitAll`.
 const WAIT_ALL: i32 = 0;
 

@@ -1,14 +1,14 @@
 //! Device objects, symbolic links and IRPs.
 
-use super::{bad_pointer, driver, enter, exports, wmi, write};
+use super::{bad_pointer, driver, enter, exports, here, wmi, write};
 use crate::OpenOptions;
 use crate::io::{self, ObjectName, Origin};
 use crate::kernel::device::{self, Device, Wanted};
 use crate::kernel::device_file::DeviceFile;
 use crate::kernel::handle::{Grant, KernelObject, downcast};
 use crate::kernel::irp::{self, Packet};
+use crate::kernel::string;
 use crate::kernel::thread::{self, SYSTEM};
-use crate::kernel::{scope, string};
 use crate::machine::Inner;
 use crate::manager::{Object, find, volume};
 use crate::verifier::Rule;
@@ -18,12 +18,6 @@ use std::sync::Arc;
 
 const SYNCHRONOUS_API: ULONG = 0x4;
 const SYNCHRONOUS_PAGING_IO: ULONG = 0x40;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 fn status_of(result: Result<(), NTSTATUS>) -> NTSTATUS {
     result.err().unwrap_or(STATUS_SUCCESS)
@@ -62,6 +56,13 @@ fn found(call: &'static str, device: PDEVICE_OBJECT) -> Option<Arc<dyn KernelObj
         bad_pointer(call, "DeviceObject", device as usize, "device");
     }
     found
+}
+
+/// Either end of the stack that a device is in, referenced: none is attached to another one here.
+fn end_of_stack(call: &'static str, device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+    here(call);
+    let end = found(call, device).filter(|found| found.reference(call));
+    end.map_or(null_mut(), |_| device)
 }
 
 /// Opens a device of a driver, of a file system or of storage by its name: the file object and the
@@ -297,12 +298,9 @@ exports! {
         BOOLEAN::from(unsafe { irp::is_synchronous(packet, SYNCHRONOUS_API | SYNCHRONOUS_PAGING_IO) })
     }
 
-    /// The highest device on a device, referenced: none is attached to another one here.
+    /// The highest device on a device, referenced.
     unsafe fn IoGetAttachedDeviceReference(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
-        const CALL: &str = "IoGetAttachedDeviceReference";
-        here(CALL);
-        let highest = found(CALL, device).filter(|found| found.reference(CALL));
-        highest.map_or(null_mut(), |_| device)
+        end_of_stack("IoGetAttachedDeviceReference", device)
     }
 
     /// The highest device on a device.
@@ -314,10 +312,7 @@ exports! {
 
     /// The lowest device of a stack, referenced.
     unsafe fn IoGetDeviceAttachmentBaseRef(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
-        const CALL: &str = "IoGetDeviceAttachmentBaseRef";
-        here(CALL);
-        let base = found(CALL, device).filter(|found| found.reference(CALL));
-        base.map_or(null_mut(), |_| device)
+        end_of_stack("IoGetDeviceAttachmentBaseRef", device)
     }
 
     /// The device below a device: none is attached to another one here.

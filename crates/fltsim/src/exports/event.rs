@@ -3,8 +3,8 @@
 use super::attributes::Attributes;
 use super::ob::behind;
 use super::wait::{timeout, wait};
-use super::{enter, exports, write};
-use crate::kernel::dispatcher::change;
+use super::{enter, exports, here, write};
+use crate::kernel::dispatcher::{MOST_OBJECTS, change};
 use crate::kernel::event::{Event, EventBody};
 use crate::kernel::handle::{Grant, downcast};
 use crate::kernel::{scope, string};
@@ -18,15 +18,6 @@ const STATUS_OBJECT_NAME_EXISTS: NTSTATUS = 0x4000_0000;
 const NOTIFICATION: EVENT_TYPE = 0;
 const SYNCHRONIZATION: EVENT_TYPE = 1;
 const ALL_ACCESS: ACCESS_MASK = 0x001F_0003;
-/// How many objects one wait may have.
-const MOST_OBJECTS: ULONG = 64;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
-
 /// Opens the event of a name.
 fn open(
     machine: &Inner,

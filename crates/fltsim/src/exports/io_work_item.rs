@@ -1,18 +1,11 @@
 //! Work items of the I/O manager and the executive.
 
-use super::{bad_pointer, enter, exports};
+use super::{bad_pointer, exports, here};
 use crate::kernel::io_work_item::{self, Run, SIZE, WorkQueueItem};
-use crate::kernel::{irp, scope};
+use crate::kernel::irp;
 use crate::machine::Inner;
 use crate::manager::{Object, find};
 use fltmgr_sys::*;
-use std::sync::Arc;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// Whether work items can be for an object: a device or a driver.
 fn is_owner(machine: &Inner, call: &'static str, object: PVOID) -> bool {

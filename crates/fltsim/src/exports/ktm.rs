@@ -2,20 +2,13 @@
 
 use super::attributes::Attributes;
 use super::ob::behind;
-use super::{enter, exports, file_object, transaction, write};
+use super::{enter, exports, file_object, here, transaction, write};
 use crate::kernel::handle::downcast;
-use crate::kernel::scope;
 use crate::machine::Inner;
 use crate::manager::Transaction;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
 use std::sync::Arc;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// How a transaction ends.
 #[derive(Clone, Copy)]

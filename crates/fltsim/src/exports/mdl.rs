@@ -1,22 +1,14 @@
 //! Memory descriptor lists.
 
-use super::{enter, exports, here_at_most};
+use super::{exports, here, here_at_most};
 use crate::image::{Context, raise, with_context};
+use crate::kernel::mdl;
 use crate::kernel::memory::Access;
-use crate::kernel::{mdl, scope};
-use crate::machine::Inner;
 use fltmgr_sys::*;
 use std::ptr::null_mut;
-use std::sync::Arc;
 
 /// `MmCached` to `MmWriteCombined` and the ones between.
 const CACHE_TYPES: ULONG = 6;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// Of a user's pages only threads that can wait may do this.
 fn limit_of(mode: KPROCESSOR_MODE) -> Option<KIRQL> {
@@ -218,6 +210,7 @@ pub(super) fn resolve_raising(name: &str) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::exports::testing::broken_at;
+    use crate::kernel::scope;
     use crate::verifier::Rule;
 
     const KERNEL: KPROCESSOR_MODE = 0;

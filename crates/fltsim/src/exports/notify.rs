@@ -1,13 +1,11 @@
 //! Registering routines that are told of processes, threads, images and handles.
 
 use super::data::type_address;
-use super::{bad_pointer, enter, exports, write};
+use super::{bad_pointer, exports, here, write};
 use crate::image;
 use crate::kernel::notify::{self, Sort};
-use crate::kernel::{scope, string};
-use crate::machine::Inner;
+use crate::kernel::string;
 use fltmgr_sys::*;
-use std::sync::Arc;
 
 /// `OB_FLT_REGISTRATION_VERSION`.
 const VERSION: USHORT = 0x100;
@@ -41,12 +39,6 @@ pub(crate) struct CallbackRegistration {
 
 const _: () = assert!(size_of::<OperationRegistration>() == 32);
 const _: () = assert!(size_of::<CallbackRegistration>() == 40);
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// Whether a routine may be registered where only images may whose integrity is checked. A driver
 /// that is linked into this process has no image.

@@ -2,9 +2,9 @@
 //!
 //! There is one process, System, and every thread belongs to it.
 
-use super::{enter, exports};
+use super::{exports, here};
 use crate::image;
-use crate::kernel::{scope, string};
+use crate::kernel::string;
 use fltmgr_sys::*;
 
 /// The identifier of the System process.
@@ -12,12 +12,6 @@ const SYSTEM: usize = 4;
 
 thread_local! {
     static TOP_LEVEL: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-fn here(call: &'static str) {
-    if let Some(machine) = scope::machine() {
-        enter(&machine, call);
-    }
 }
 
 /// A routine of the Filter Manager, or one of the kernel.

@@ -2,10 +2,9 @@
 
 use super::attributes::Attributes;
 use super::ob::behind;
-use super::{enter, exports, write};
+use super::{exports, here, write};
 use crate::io::FileObject;
 use crate::kernel::handle::downcast;
-use crate::kernel::scope;
 use crate::kernel::shared_section::{self, STATUS_NOT_MAPPED_VIEW, SectionBody, SharedSection};
 use crate::machine::Inner;
 use fltmgr_sys::*;
@@ -28,12 +27,6 @@ const SEC_IMAGE: ULONG = 0x0100_0000;
 const SEC_MEMORY: ULONG = 0x0C00_0000;
 /// The largest section of memory: this is a simulation.
 const LARGEST: u64 = 1 << 32;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// What a new section contains.
 fn contents(

@@ -1,7 +1,7 @@
 //! Threads and processes: starting and ending them, looking them up, asking about them.
 
 use super::attributes::Attributes;
-use super::{bad_pointer, enter, exports, here_at_most, write};
+use super::{bad_pointer, exports, here, here_at_most, write};
 use crate::image;
 use crate::kernel::handle::{KernelObject, downcast};
 use crate::kernel::thread::{self, SYSTEM, Start, Thread};
@@ -37,12 +37,6 @@ const _: () = assert!(size_of::<ClientId>() == 16);
 
 /// What `KeExpandKernelStackAndCallout` calls.
 type Callout = Option<unsafe extern "win64" fn(PVOID)>;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// The thread that a driver names.
 pub(super) fn thread_at(call: &'static str, thread: PVOID) -> Option<Arc<Thread>> {

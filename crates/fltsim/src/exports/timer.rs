@@ -2,9 +2,8 @@
 
 use super::dpc::KeInitializeDpc;
 use super::ke_timer::{KeCancelTimer, KeInitializeTimerEx, KeSetTimerEx};
-use super::{bad_pointer, enter, exports, here_at_most};
+use super::{bad_pointer, exports, here, here_at_most};
 use crate::kernel::ex_timer::{Callback, ExTimer};
-use crate::kernel::scope;
 use crate::kernel::timer::{Dpc, until_expired};
 use crate::machine::Inner;
 use crate::verifier::Rule;
@@ -17,12 +16,6 @@ const NO_WAKE: ULONG = 0x8;
 const NOTIFICATION: ULONG = 0x8000_0000;
 /// How many units of 100 ns a millisecond has.
 const MILLISECOND: i64 = 10_000;
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// A timer that exists, or a report. The arguments may have a limit of their own for the IRQL.
 fn known(call: &'static str, timer: PVOID, limit: Option<KIRQL>) -> Option<Arc<Inner>> {

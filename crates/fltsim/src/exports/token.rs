@@ -2,7 +2,7 @@
 
 use super::attributes::Attributes;
 use super::ob::behind;
-use super::{bad_pointer, enter, exports, write};
+use super::{bad_pointer, exports, here, write};
 use crate::kernel::handle::{Grant, KernelObject};
 use crate::kernel::scope;
 use crate::kernel::token::{
@@ -64,12 +64,6 @@ pub(crate) struct Privilege {
 
 const _: () = assert!(size_of::<SubjectContext>() == 32);
 const _: () = assert!(size_of::<PrivilegeSet>() == 20);
-
-fn here(call: &'static str) -> Option<Arc<Inner>> {
-    let machine = scope::machine()?;
-    enter(&machine, call);
-    Some(machine)
-}
 
 /// The token that a driver names, and its kind; it is told if there is none.
 fn token_at(call: &'static str, token: PVOID) -> Option<(Arc<dyn KernelObject>, Kind)> {

@@ -1,15 +1,12 @@
 //! Waiting for objects, and for time to pass.
 
 use super::{exports, here, here_at_most, misuse};
-use crate::kernel::dispatcher;
+use crate::kernel::dispatcher::{self, MOST_OBJECTS};
 use crate::kernel::time::deadline;
 use crate::verifier::Rule;
 use fltmgr_sys::*;
 use std::thread;
 use std::time::Instant;
-
-/// How many objects one wait may have.
-const MOST_OBJECTS: u32 = 64;
 
 /// # Safety
 /// `timeout` is null or points to a time.

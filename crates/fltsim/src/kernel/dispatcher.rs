@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const STATUS_TIMEOUT: NTSTATUS = 0x102;
+/// How many objects one wait may have.
+pub(crate) const MOST_OBJECTS: ULONG = 64;
 /// Kinds of objects, in the first byte of their header.
 pub(crate) const NOTIFICATION_EVENT: u8 = 0;
 pub(crate) const SYNCHRONIZATION_EVENT: u8 = 1;

@@ -532,6 +532,10 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
     let patience = machine.config.unload_wait;
     let mut deadline = Instant::now() + patience;
     let mut forced = false;
+    let report = |text: &str| {
+        let verifier = &machine.verifier;
+        verifier.violation(Rule::V20, "InstanceTeardownStart", text);
+    };
     let mut busy = instance.busy.lock();
     loop {
         let waiting: Vec<_> = busy
@@ -569,9 +573,7 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
                     "an operation whose buffer {} has swapped never completes: teardown would hang",
                     instance.name
                 );
-                machine
-                    .verifier
-                    .violation(Rule::V20, "InstanceTeardownStart", text);
+                report(&text);
                 continue;
             }
             if busy.active == 0 && busy.waiting.is_empty() {
@@ -579,18 +581,13 @@ fn drain(machine: &Arc<Inner>, instance: &Arc<Instance>) {
                     "a request that the filter has sent from {} never completes: teardown would hang",
                     instance.name
                 );
-                machine
-                    .verifier
-                    .violation(Rule::V20, "InstanceTeardownStart", text);
+                report(&text);
                 return;
             }
             let hopeless = pended.is_empty() && within_operation();
             MutexGuard::unlocked(&mut busy, || abandon(machine, instance, &pended));
             if hopeless {
-                let text = "an operation callback waits for its own instance to be torn down";
-                machine
-                    .verifier
-                    .violation(Rule::V20, "InstanceTeardownStart", text);
+                report("an operation callback waits for its own instance to be torn down");
                 return;
             }
         }
